@@ -1,0 +1,136 @@
+"""What is fitted once per run? The scale of samples, and thresholds within sane brackets.
+
+All statistics come from `geoseg.raster.sample`, a lattice of windows that does not know the tiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.backends.spectral.features import Features
+from geoseg.backends.spectral.indices import Plane
+from geoseg.backends.spectral.rules import Rule, Threshold
+
+DARKEST = 1e-4
+"""Least reflectance: keeps every ratio defined."""
+
+_BINS = 256
+_CONVINCING = 0.6
+"""Share of the variance a split must explain before it moves a threshold."""
+_LEAST_SHARE = 0.02
+"""A class smaller than this is taken as absent from the scene."""
+
+Block = tuple[NDArray[Any], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """`reflectance = sample * factor + offset`, not below DARKEST."""
+
+    factor: float
+    offset: float
+    levels: str
+    """`reflectance`, or `display` for 8-bit pictures."""
+
+    def apply(self, samples: NDArray[Any]) -> Plane:
+        """Return scaled samples of one band, NaN and less as DARKEST."""
+        plane = samples.astype(np.float32)
+        plane *= np.float32(self.factor)
+        plane += np.float32(self.offset)
+        return np.fmax(plane, np.float32(DARKEST), out=plane)
+
+
+def fit_scale(dtype: str, blocks: Sequence[Block], numbers: Sequence[int]) -> Scale:
+    """Guess what samples mean from their type and range.
+
+    Args:
+        dtype: NumPy name of the sample type.
+        blocks: (band, row, col) samples and (row, col) validity.
+        numbers: 0-based bands in use.
+    """
+    if dtype == "uint8":
+        # Half a count more, so that black pixels have defined ratios.
+        return Scale(1 / 255, 0.5 / 255, "display")
+    values = [data[b][valid].astype(np.float64) for data, valid in blocks for b in numbers]
+    joined = np.concatenate(values or [np.zeros(1)])
+    low, high = (float(v) for v in np.percentile(joined, (1, 99)))
+    if dtype.startswith("float") and high <= 2:
+        return Scale(1.0, 0.0, "reflectance")
+    if low >= 5000 and high > 7300:
+        # Landsat Collection 2 surface reflectance: 2.75e-5 * DN - 0.2.
+        return Scale(2.75e-5, -0.2, "reflectance")
+    if high <= 255:
+        return Scale(1 / 255, 0.5 / 255, "display")
+    if high <= 20000:
+        return Scale(1e-4, 0.0, "reflectance")
+    return Scale(1 / 65535, 0.0, "display")
+
+
+def scaled(data: NDArray[Any], roles: Mapping[str, int], scale: Scale) -> dict[str, Plane]:
+    """Return planes (row, col) float32 by role; bands are 0-based."""
+    return {role: scale.apply(data[band]) for role, band in roles.items()}
+
+
+def fit_rules(
+    rules: Sequence[Rule], blocks: Sequence[Block], roles: Mapping[str, int], scale: Scale
+) -> tuple[Rule, ...]:
+    """Move thresholds that have a bracket to where the samples part in two.
+
+    A threshold stays at its default unless the split is convincing and both sides are present.
+    """
+    wanted = {
+        (t.feature, t.at, t.within)
+        for rule in rules
+        for t in rule.terms
+        if isinstance(t, Threshold) and t.within
+    }
+    if not wanted:
+        return tuple(rules)
+    names = sorted({name for name, _, _ in wanted})
+    values: dict[str, list[Plane]] = {name: [] for name in names}
+    for data, valid in blocks:
+        seen = Features(scaled(data, roles, scale), valid)
+        for name in names:
+            values[name].append(seen[name][valid])
+    joined = {name: np.concatenate(v or [np.zeros(0, np.float32)]) for name, v in values.items()}
+    return tuple(
+        rule.with_thresholds(
+            {
+                t.feature: split(joined[t.feature], t.at, t.within)
+                for t in rule.terms
+                if isinstance(t, Threshold) and t.within
+            }
+        )
+        for rule in rules
+    )
+
+
+def split(values: NDArray[Any], default: float, within: tuple[float, float]) -> float:
+    """Return Otsu's threshold if it is convincing and inside the bracket, else the default."""
+    if values.size == 0:
+        return default
+    low, high = np.percentile(values.astype(np.float64), (0.5, 99.5))
+    if not low < high:
+        return default
+    counts, edges = np.histogram(np.clip(values, low, high), _BINS, (low, high))
+    centre = (edges[1:] + edges[:-1]) / 2
+    below = np.cumsum(counts)[:-1] / counts.sum()
+    mass = np.cumsum(counts * centre)[:-1] / counts.sum()
+    mean = float((counts * centre).sum() / counts.sum())
+    variance = float((counts * (centre - mean) ** 2).sum() / counts.sum())
+    share = np.minimum(below, 1 - below)
+    inside = (edges[1:-1] >= within[0]) & (edges[1:-1] <= within[1]) & (share >= _LEAST_SHARE)
+    if not inside.any() or variance <= 0:
+        return default
+    between = np.where(
+        inside, (mean * below - mass) ** 2 / np.maximum(below * (1 - below), 1e-9), -1.0
+    )
+    best = int(np.argmax(between))
+    if between[best] / variance < _CONVINCING:
+        return default
+    return round(float(edges[best + 1]), 4)

@@ -1,0 +1,105 @@
+"""What does a run depend on? Frozen settings, checked before any work.
+
+`RunConfig` is what the user chose. `fingerprint` holds exactly what changes a tile's result: two
+runs with equal fingerprints may share tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from geoseg.errors import ConfigError
+from geoseg.grid import Grid
+from geoseg.legend import Legend
+from geoseg.window import Window
+
+DEFAULT_TILE_PX = 1024
+DEFAULT_OVERLAP_PX = 128
+DEFAULT_THRESHOLD = 0.5
+
+FORMAT_VERSION = 1
+"""Version of what is stored in a run folder."""
+
+Finite = Field(allow_inf_nan=False)
+
+
+class RunConfig(BaseModel):
+    """The settings of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    legend: Legend
+    """What to look for."""
+    tile: Annotated[int, Field(ge=16, le=2**20, strict=True)] = DEFAULT_TILE_PX
+    """Side of what the backend sees at once, in pixels."""
+    overlap: Annotated[int, Field(strict=True)] = DEFAULT_OVERLAP_PX
+    """Pixels that neighbouring tiles share."""
+    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = DEFAULT_THRESHOLD
+    """Least score of classes that have no threshold of their own."""
+    workers: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
+    """Processes; does not change the result."""
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        if not 0 <= self.overlap < self.tile:
+            raise ValueError(
+                f"overlap {self.overlap} is outside 0 <= overlap < tile ({self.tile}); lower "
+                "--overlap or raise --tile"
+            )
+        Grid(Window(0, 0, 1, 1), self.tile, self.overlap)
+        return self
+
+    @classmethod
+    def build(cls, **settings: Any) -> Self:
+        """Check settings.
+
+        Raises:
+            ConfigError: Names the setting, what was found and what is allowed.
+        """
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = "--" + str(first["loc"][0]) if first["loc"] else ""
+            message = first["msg"].removeprefix("Value error, ")
+            found = f" {first['input']!r}: " if option else ""
+            raise ConfigError(f"{option}{found}{message}") from error
+
+    def filled(self) -> Legend:
+        """Return the legend with the run's threshold in every class that had none."""
+        return self.legend.model_copy(
+            update={
+                "classes": tuple(
+                    c if c.threshold is not None else c.model_copy(update={"threshold": self.threshold})
+                    for c in self.legend.classes
+                )
+            }
+        )
+
+    def fingerprint(self, raster: Mapping[str, Any], backend: str) -> dict[str, Any]:
+        """Return what a tile's result depends on, flat and JSON-able.
+
+        Args:
+            raster: The raster's identity.
+            backend: The fitted backend's identity.
+        """
+        return {
+            "format": FORMAT_VERSION,
+            "backend": backend,
+            "tile": self.tile,
+            "overlap": self.overlap,
+            "legend": self.filled().model_dump(mode="json"),
+            **{f"raster.{key}": value for key, value in sorted(raster.items())},
+        }
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return one `key: old -> new` for each key whose values differ."""
+    return [
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]

@@ -1,0 +1,138 @@
+"""What is in this tile? The only place where pixels meet a backend.
+
+Tiles are read ahead by a thread while the backend works on those before; the labels go to the
+store, and only receipts come back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from geoseg.backends import Backend
+from geoseg.errors import BackendError
+from geoseg.grid import Grid, Tile
+from geoseg.instances import Labels, Scope, flatten
+from geoseg.legend import Legend
+from geoseg.raster import Pixels, RasterReader
+from geoseg.store import Store
+from geoseg.stretch import Stretch
+from geoseg.window import Window
+
+log = logging.getLogger(__name__)
+
+READ_AHEAD = 2
+"""Tiles read beyond the one the backend works on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """All that a worker needs to know; picklable."""
+
+    raster: RasterReader
+    """Where pixels come from."""
+    backend: Backend
+    """Fitted to this run."""
+    legend: Legend
+    """What to look for; every class has its threshold."""
+    stretch: Stretch
+    """The run's stretch."""
+    store: Store
+    """Where labels go."""
+
+    @property
+    def grid(self) -> Grid:
+        """How the raster is cut."""
+        return self.store.grid
+
+    @property
+    def is_cover(self) -> list[bool]:
+        """Per class, whether it is a cover."""
+        return [c.kind == "cover" for c in self.legend.classes]
+
+    def scope(self, index: int) -> Scope:
+        """Return the windows of a tile."""
+        tile, raster = self.grid[index], self.grid.raster
+        context = self.backend.halo_px
+        read = tile.read
+        # At the raster's edge there is nothing to look at, in any tiling: all is trusted there.
+        trust = Window(
+            read.x0 + context * (read.x0 > raster.x0),
+            read.y0 + context * (read.y0 > raster.y0),
+            read.x1 - context * (read.x1 < raster.x1),
+            read.y1 - context * (read.y1 < raster.y1),
+        )
+        return Scope(read, trust, tile.core, raster)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a tile."""
+
+    index: int
+    """Row-major number of the tile."""
+    labels: int
+    """Number of labels found."""
+    error: str | None
+    """Why it failed, or None."""
+
+
+def check_halo(job: Job) -> None:
+    """Refuse an overlap too small to give the same answer in every tile.
+
+    Raises:
+        BackendError: Names the overlap that would do.
+    """
+    backend, grid = job.backend, job.grid
+    # Objects are recognised by pixels that two tiles trust: one beyond the core at least.
+    need = backend.halo_px + (not all(job.is_cover))
+    if len(grid) > 1 and grid.halo_px < need:
+        what = f"backend '{backend.identity}' looks {backend.halo_px} px around a pixel"
+        if not all(job.is_cover):
+            what += " and objects are recognised by pixels that two tiles see"
+        raise BackendError(
+            f"overlap {grid.overlap_px} px is too small: {what}; pass --overlap {2 * need} or more"
+        )
+
+
+def detect(job: Job, indices: Sequence[int]) -> list[Receipt]:
+    """Segment tiles and store their labels; a failure costs its tile only."""
+    return list(_detect(job, indices))
+
+
+def _detect(job: Job, indices: Sequence[int]) -> Iterator[Receipt]:
+    with ThreadPoolExecutor(1, "geoseg-read") as reader:
+        waiting = iter(indices)
+        ahead = [(i, reader.submit(_read, job, i)) for i in islice(waiting, READ_AHEAD)]
+        while ahead:
+            index, pixels = ahead.pop(0)
+            ahead += [(i, reader.submit(_read, job, i)) for i in islice(waiting, 1)]
+            try:
+                labels = _segment(job, index, pixels.result())
+                job.store.put(index, labels)
+            except Exception as error:  # the boundary: any failure becomes a recorded tile
+                reason = f"{type(error).__name__}: {error}"
+                log.warning("tile %s failed: %s", job.grid[index].name, reason)
+                log.debug("", exc_info=True)
+                job.store.fail(index, reason)
+                yield Receipt(index, 0, reason)
+            else:
+                yield Receipt(index, len(labels.facts), None)
+
+
+def _read(job: Job, index: int) -> Pixels:
+    tile: Tile = job.grid[index]
+    data, valid = job.raster.read(tile.read)
+    return Pixels(tile.read, data, valid, job.stretch)
+
+
+def _segment(job: Job, index: int, pixels: Pixels) -> Labels:
+    if not pixels.valid.any():
+        return Labels.empty()
+    answers = job.backend.segment([pixels])
+    if len(answers) != 1:
+        raise BackendError(f"backend gave {len(answers)} answers for 1 tile")
+    return flatten(answers[0], job.legend, pixels.valid, job.scope(index))

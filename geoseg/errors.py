@@ -1,0 +1,43 @@
+"""What can go wrong that a user can act on?
+
+Every message says what was found, what is allowed and which knob to turn, in one line. The
+command line prints the message alone and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class GeosegError(Exception):
+    """Anything geoseg refuses or fails at with a message meant for the user."""
+
+    exit_code: int = 2
+
+
+class ConfigError(GeosegError):
+    """A setting, prompt or legend that cannot be used."""
+
+
+class RasterError(GeosegError):
+    """An input that is not a usable raster."""
+
+
+class BackendError(GeosegError):
+    """A backend that is unknown, or that cannot do what it is asked."""
+
+
+class MissingDependencyError(GeosegError):
+    """A package of an optional extra is not installed."""
+
+
+class OutputError(GeosegError):
+    """An output that cannot be written, or is already there."""
+
+
+class ResumeMismatchError(GeosegError):
+    """A run folder that belongs to another job."""
+
+
+class TileFailedError(GeosegError):
+    """A tile that could not be read or segmented."""
+
+    exit_code: int = 1

@@ -1,0 +1,109 @@
+"""Who does the work? One `map` over tiles or features, in this process or in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from geoseg.detect import Job
+from geoseg.errors import TileFailedError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Executor(Protocol):
+    """Anything that applies a top-level function to a job and many items, results in order."""
+
+    def map(self, function: Callable[[Job, T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield `function(job, item)` for each item, in order."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Start the workers."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the workers."""
+        ...
+
+
+class Serial:
+    """Works in this process, one item after the other."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def __enter__(self) -> Self:
+        """Return itself: there is nothing to start."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing: there is nothing to stop."""
+
+    def map(self, function: Callable[[Job, T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield `function(job, item)` for each item, in order."""
+        return (function(self._job, item) for item in items)
+
+
+class Processes:
+    """Works in several processes, spawned: a fork would inherit GDAL's locks and could hang."""
+
+    def __init__(self, job: Job, workers: int) -> None:
+        self._workers = workers
+        self._pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), _remember, (job,)
+        )
+
+    def __enter__(self) -> Self:
+        """Return itself; processes start with the first item."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the workers; after an error, only for what they have in hand."""
+        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def map(self, function: Callable[[Job, T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield `function(job, item)` for each item, in order.
+
+        Raises:
+            TileFailedError: A worker process died.
+        """
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                # Few in flight, so that memory depends on the workers and not on the raster.
+                if len(waiting) > 2 * self._workers:
+                    yield waiting.popleft().result()
+                waiting.append(self._pool.submit(_apply, function, item))
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise TileFailedError(
+                "a worker process died (out of memory?); lower --tile or --workers and run the "
+                "same command again: it continues where it was"
+            ) from error
+
+
+_job: Job | None = None
+
+
+def _remember(job: Job) -> None:
+    global _job  # noqa: PLW0603  a worker serves one run
+    _job = job
+
+
+def _apply(function: Callable[[Job, T], R], item: T) -> R:
+    if _job is None:
+        raise RuntimeError("worker was started without a job")
+    return function(_job, item)

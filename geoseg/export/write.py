@@ -1,0 +1,172 @@
+"""How is a file written so that it is whole or not there?
+
+The file grows beside its place, is checked, flushed to disk and renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pyproj
+import shapely
+
+from geoseg.errors import OutputError
+from geoseg.export.table import FAILED_LAYER, LAYER, Target, format_of, record_batches, schema
+
+if TYPE_CHECKING:
+    from geoseg.features import Features
+
+EPOCH = "1970-01-01T00:00:00.000Z"
+"""GeoPackage stores a time of change; a fixed one keeps equal maps equal, byte for byte."""
+
+Failed = list[tuple[str, str, shapely.Polygon]]
+"""Name, reason and outline (in the CRS of the map) of each tile that failed."""
+
+
+def write(target: Target, found: Iterable[Features], failed: Failed) -> int:
+    """Write a map; returns the number of features.
+
+    Args:
+        target: Where it goes.
+        found: Features in order of their number.
+        failed: Tiles to show as missing: layer `failed_tiles` of a GeoPackage, for the other
+            formats a second file `NAME_failed_tiles`.
+
+    Raises:
+        OutputError: It could not be written completely; nothing is left at the final path.
+    """
+    beside = target.path.with_name(f".{target.path.stem[:80]}.{os.getpid()}.part{target.path.suffix}")
+    counter = _Counter()
+    kind = format_of(target.path)
+    batches = counter.count(record_batches(found, target))
+    try:
+        if kind == "Parquet":
+            _write_parquet(beside, batches, target)
+        else:
+            _write_gdal(beside, batches, target, kind)
+        written = _count(beside, kind)
+        if written != counter.total:
+            raise OutputError(
+                f"{target.path} was not written completely ({written} of {counter.total} "
+                "features); is the disk full?"
+            )
+        _write_failed(beside, target, failed, kind)
+        _publish(beside, target.path)
+    except (OSError, pa.ArrowException, pyogrio.errors.DataSourceError, RuntimeError) as error:
+        raise OutputError(f"cannot write {target.path}: {error}") from error
+    finally:
+        for leftover in beside.parent.glob(f"{beside.name}*"):
+            leftover.unlink()
+    return counter.total
+
+
+class _Counter:
+    """Counts what passes through a stream."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def count(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.total += batch.num_rows
+            yield batch
+
+
+def _write_gdal(path: Path, batches: Iterator[pa.RecordBatch], target: Target, kind: str) -> None:
+    crs = target.crs
+    if kind == "GeoJSON":
+        batches, crs = _to_lonlat(batches, target.crs or ""), "OGC:CRS84"
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": EPOCH, "OGR_SQLITE_SYNCHRONOUS": "OFF"})
+    options: dict[str, Any] = {}
+    if kind == "GPKG":
+        # QGIS before 3.38 warns about the 1.4 that GDAL writes now.
+        options = {"dataset_options": {"VERSION": "1.3"}, "layer_metadata": {"geoseg": target.recipe}}
+    if kind == "GeoJSON":
+        options = {"layer_options": {"RFC7946": "YES"}}
+    pyogrio.write_arrow(
+        pa.RecordBatchReader.from_batches(schema(), batches),
+        path,
+        layer=LAYER,
+        driver=kind,
+        geometry_name="geometry",
+        geometry_type="MultiPolygon",
+        crs=crs,
+        **options,
+    )
+
+
+def _to_lonlat(batches: Iterator[pa.RecordBatch], crs: str) -> Iterator[pa.RecordBatch]:
+    to_lonlat = pyproj.Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+    place = schema().get_field_index("geometry")
+    for batch in batches:
+        geometries = shapely.from_wkb(batch.column(place).to_numpy(zero_copy_only=False))
+        moved = shapely.transform(
+            geometries, lambda xy: np.column_stack(to_lonlat.transform(xy[:, 0], xy[:, 1]))
+        )
+        moved = shapely.orient_polygons(moved, exterior_cw=False)
+        yield batch.set_column(place, "geometry", pa.array(shapely.to_wkb(moved), pa.binary()))
+
+
+def _write_parquet(path: Path, batches: Iterator[pa.RecordBatch], target: Target) -> None:
+    """Write GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0): WKB and its metadata."""
+    crs = None if target.crs is None else pyproj.CRS.from_wkt(target.crs).to_json_dict()
+    geo = {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {
+            "geometry": {
+                "encoding": "WKB",
+                "geometry_types": ["MultiPolygon"],
+                "crs": crs,
+                "orientation": "counterclockwise",
+            }
+        },
+    }
+    fields = schema().with_metadata({"geo": json.dumps(geo), "geoseg": target.recipe})
+    with pq.ParquetWriter(path, fields, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch.cast(fields))
+
+
+def _count(path: Path, kind: str) -> int:
+    if kind == "Parquet":
+        return int(pq.read_metadata(path).num_rows)
+    return int(pyogrio.read_info(path, layer=LAYER if kind == "GPKG" else None)["features"])
+
+
+def _write_failed(beside: Path, target: Target, failed: Failed, kind: str) -> None:
+    other = target.path.with_name(f"{target.path.stem}_{FAILED_LAYER}{target.path.suffix}")
+    if kind != "GPKG":
+        other.unlink(missing_ok=True)
+    if not failed:
+        return
+    import geopandas as gpd
+
+    names, reasons, tiles = zip(*failed, strict=True)
+    frame = gpd.GeoDataFrame({"tile": names, "reason": reasons}, geometry=list(tiles), crs=target.crs)
+    if kind == "GPKG":
+        frame.to_file(beside, layer=FAILED_LAYER, driver=kind, mode="a")
+    elif kind == "Parquet":
+        frame.to_parquet(other)
+    else:
+        frame.to_crs("OGC:CRS84" if kind == "GeoJSON" else target.crs).to_file(other, driver=kind)
+
+
+def _publish(beside: Path, final: Path) -> None:
+    """Make sure that the bytes are on disk, then give the file its name."""
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(final)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

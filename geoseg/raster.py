@@ -1,0 +1,179 @@
+"""Where do pixels come from?
+
+A RasterReader knows its frame and bands and reads windows. ArrayRaster holds an array in memory;
+geotiff.py reads files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from geoseg.bands import Band
+from geoseg.errors import TileFailedError
+from geoseg.frame import Frame, horizontal_wkt
+from geoseg.stretch import Stretch
+from geoseg.window import Window
+
+log = logging.getLogger(__name__)
+
+Samples = NDArray[Any]
+Valid = NDArray[np.bool_]
+
+HUGE = 1e30
+"""Float samples beyond this are fill, whatever the metadata says (-3.4e38 is a common habit)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """A window of a raster, as a backend sees it."""
+
+    window: Window
+    """Where it lies in the raster."""
+    data: Samples
+    """(band, row, col) in the raster's own type, all bands."""
+    valid: Valid
+    """(row, col), True where data is good."""
+    stretch: Stretch
+    """The run's stretch."""
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """Return the picture for models: (row, col, 3) uint8, the run's stretch."""
+        return self.stretch.apply(self.data)
+
+
+class RasterReader(Protocol):
+    """A raster that can be read by windows, from any thread, and pickled."""
+
+    @property
+    def frame(self) -> Frame:
+        """Size, transform and CRS."""
+        ...
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """What is known of each band, in order."""
+        ...
+
+    @property
+    def roles(self) -> Mapping[str, int]:
+        """1-based band number by role, as far as known."""
+        ...
+
+    def read(self, window: Window) -> tuple[Samples, Valid]:
+        """Return (band, row, col) samples and (row, col) validity of a window inside the raster.
+
+        Raises:
+            TileFailedError: The window cannot be read.
+        """
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this raster from a changed one, JSON-able."""
+        ...
+
+
+def sample(
+    raster: RasterReader, blocks: int = 8, side_px: int = 128
+) -> list[tuple[Window, Samples, Valid]]:
+    """Read a lattice of small windows at full resolution, spread over the raster.
+
+    Statistics of a run are taken from these: the cost does not depend on the raster's size, the
+    choice not on the tiling, and stale overviews cannot mislead. Small rasters are read whole.
+
+    Args:
+        raster: What to read.
+        blocks: Windows per side of the lattice.
+        side_px: Side of a window.
+
+    Returns:
+        (window, samples, valid) of windows with at least one valid pixel. A window that cannot
+        be read is left out: its tiles will say why.
+    """
+    full = raster.frame.window
+    if full.width <= blocks * side_px and full.height <= blocks * side_px:
+        windows = [full]
+    else:
+        windows = [
+            Window(x, y, min(x + side_px, full.x1), min(y + side_px, full.y1))
+            for y in _lattice(full.height, blocks, side_px)
+            for x in _lattice(full.width, blocks, side_px)
+        ]
+    found = []
+    for window in windows:
+        try:
+            data, valid = raster.read(window)
+        except TileFailedError as error:
+            log.warning("%s; left out of the statistics", error)
+            continue
+        if valid.any():
+            found.append((window, data, valid))
+    return found
+
+
+def _lattice(size: int, blocks: int, side: int) -> list[int]:
+    if size <= blocks * side:
+        return list(range(0, size, side))
+    return [round(k * (size - side) / (blocks - 1)) for k in range(blocks)]
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayRaster:
+    """A raster in memory."""
+
+    data: Samples
+    """(band, row, col)."""
+    valid: Valid | None = None
+    """(row, col), True where data is good; everything where None."""
+    transform: Affine = field(default_factory=Affine.identity)
+    """Pixel corner to CRS."""
+    crs: str | None = None
+    """Anything pyproj reads, or None."""
+    roles: Mapping[str, int] = field(default_factory=dict)
+    """1-based band number by role."""
+
+    @property
+    def frame(self) -> Frame:
+        """Size, transform and CRS."""
+        _, height, width = self.data.shape
+        wkt = None if self.crs is None else horizontal_wkt(self.crs)
+        return Frame(width, height, self.transform, wkt)
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """What is known of each band: its type."""
+        return tuple(Band(dtype=str(self.data.dtype)) for _ in self.data)
+
+    def read(self, window: Window) -> tuple[Samples, Valid]:
+        """Return samples and validity of a window."""
+        rows, cols = window.slices_in(self.frame.window)
+        data = self.data[:, rows, cols]
+        valid = finite(data)
+        return data, valid if self.valid is None else valid & self.valid[rows, cols]
+
+    def identity(self) -> dict[str, Any]:
+        """Return shape, type and SHA-256 of the samples."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.data).tobytes())
+        if self.valid is not None:
+            digest.update(np.ascontiguousarray(self.valid).tobytes())
+        return {
+            "shape": list(self.data.shape),
+            "dtype": str(self.data.dtype),
+            "sha256": digest.hexdigest(),
+        }
+
+
+def finite(data: Samples) -> Valid:
+    """Tell which pixels are numbers in every band."""
+    if not np.issubdtype(data.dtype, np.floating):
+        return np.ones(data.shape[1:], bool)
+    with np.errstate(invalid="ignore"):
+        good: Valid = (np.abs(data) < HUGE).all(axis=0)
+    return good

@@ -1,0 +1,139 @@
+"""What is already done? One folder per run, one file per tile.
+
+    NAME.geoseg/run.json     the fingerprint, written before the first tile
+    NAME.geoseg/tiles/       one compressed, checksummed file per tile, empty tiles too
+    NAME.geoseg/failed/      the reason, for each tile that failed
+
+Files are written beside their place and renamed, so a reader sees a whole file or none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.config import difference
+from geoseg.errors import OutputError, ResumeMismatchError
+from geoseg.grid import Grid
+from geoseg.instances import FACT, Labels
+from geoseg.runs import RUN
+
+_MAGIC = b"geoseg1\n"
+_LEVEL = 1
+_HEADER = np.dtype([("crc", "<u4"), ("runs", "<i8"), ("facts", "<i8")])
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A run folder."""
+
+    path: Path
+    """`NAME.geoseg`."""
+    grid: Grid
+    """Names the tiles."""
+
+    def open(self, fingerprint: Mapping[str, Any], *, fresh: bool = False) -> None:
+        """Create the folder, or continue in it.
+
+        Args:
+            fingerprint: What the tiles depend on.
+            fresh: Throw away what is there.
+
+        Raises:
+            ResumeMismatchError: It belongs to a run with another fingerprint; says what differs.
+            OutputError: It cannot be written.
+        """
+        record = self.path / "run.json"
+        wanted = json.loads(json.dumps(dict(fingerprint)))
+        try:
+            if fresh and self.path.exists():
+                self.remove()
+            if record.exists():
+                self._check(record, wanted)
+                return
+            if self.path.exists() and any(self.path.iterdir()):
+                raise OutputError(f"{self.path} is there but is no run folder; remove it")
+            (self.path / "tiles").mkdir(parents=True, exist_ok=True)
+            (self.path / "failed").mkdir(exist_ok=True)
+            _write(record, json.dumps(wanted, indent=1).encode())
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _check(self, record: Path, wanted: dict[str, Any]) -> None:
+        try:
+            found = json.loads(record.read_bytes())
+        except ValueError:
+            found = {}
+        changes = difference(found, wanted)
+        if changes:
+            raise ResumeMismatchError(
+                f"{self.path} was begun with other settings ({'; '.join(changes)}); pass --fresh "
+                "to start again, or use the same settings to continue"
+            )
+
+    def _tile(self, index: int) -> Path:
+        return self.path / "tiles" / f"{self.grid[index].name}.tile"
+
+    def _failure(self, index: int) -> Path:
+        return self.path / "failed" / f"{self.grid[index].name}.txt"
+
+    def put(self, index: int, labels: Labels) -> None:
+        """Keep the labels of a tile."""
+        body = zlib.compress(labels.runs.tobytes() + labels.facts.tobytes(), _LEVEL)
+        header = np.array((zlib.crc32(body), len(labels.runs), len(labels.facts)), _HEADER)
+        _write(self._tile(index), _MAGIC + header.tobytes() + body)
+        self._failure(index).unlink(missing_ok=True)
+
+    def get(self, index: int) -> Labels:
+        """Return the labels of a tile; a tile that failed has none.
+
+        Raises:
+            OutputError: Its file is damaged.
+        """
+        try:
+            blob = self._tile(index).read_bytes()
+        except FileNotFoundError:
+            return Labels.empty()
+        start = len(_MAGIC) + _HEADER.itemsize
+        header = np.frombuffer(blob[len(_MAGIC) : start].ljust(_HEADER.itemsize, b"\0"), _HEADER)[0]
+        if blob[: len(_MAGIC)] != _MAGIC or zlib.crc32(blob[start:]) != header["crc"]:
+            raise OutputError(f"{self._tile(index)} is damaged; remove it and run again")
+        body = zlib.decompress(blob[start:])
+        split = int(header["runs"]) * RUN.itemsize
+        return Labels(np.frombuffer(body[:split], RUN), np.frombuffer(body[split:], FACT))
+
+    def fail(self, index: int, reason: str) -> None:
+        """Keep the reason why a tile has no labels."""
+        _write(self._failure(index), reason.encode())
+
+    def missing(self) -> list[int]:
+        """Return the tiles that are not done; failed ones are tried again."""
+        done = {name for name in os.listdir(self.path / "tiles") if name.endswith(".tile")}
+        return [i for i in range(len(self.grid)) if f"{self.grid[i].name}.tile" not in done]
+
+    def failed(self) -> dict[int, str]:
+        """Return the reason for each tile that failed."""
+        names = set(os.listdir(self.path / "failed"))
+        return {
+            i: self._failure(i).read_text("utf-8")
+            for i in range(len(self.grid))
+            if names and f"{self.grid[i].name}.txt" in names
+        }
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_bytes(content)
+    beside.replace(path)

@@ -1,0 +1,77 @@
+"""How do samples become the 8-bit red, green, blue that models want?
+
+One linear stretch per run, fitted on samples of the whole raster: a stretch per tile would make
+the same roof look different on either side of a seam. 8-bit rasters pass unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from geoseg.raster import RasterReader
+
+PERCENTILES = (2.0, 98.0)
+"""Samples below the first become 0, above the second 255, as in QGIS's cumulative cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A linear map from samples of three bands to 0..255."""
+
+    bands: tuple[int, int, int]
+    """0-based indices of the bands shown as red, green and blue."""
+    low: tuple[float, float, float]
+    """Sample that becomes 0, per band."""
+    high: tuple[float, float, float]
+    """Sample that becomes 255, per band."""
+
+    def apply(self, data: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return the picture of samples.
+
+        Args:
+            data: (band, row, col) in the raster's own type.
+
+        Returns:
+            (row, col, 3) uint8; NaN becomes 0.
+        """
+        out = np.empty((*data.shape[1:], 3), np.uint8)
+        for k, (band, low, high) in enumerate(zip(self.bands, self.low, self.high, strict=True)):
+            if data.dtype == np.uint8 and (low, high) == (0.0, 255.0):
+                out[..., k] = data[band]
+                continue
+            scaled = (data[band].astype(np.float64) - low) * (255.0 / (high - low))
+            out[..., k] = np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255))
+        return out
+
+
+def fit_stretch(raster: RasterReader, roles: Mapping[str, int]) -> Stretch:
+    """Fit the run's stretch.
+
+    Args:
+        raster: What to sample; only valid pixels count.
+        roles: 1-based band numbers by role; without red, green and blue the first three bands
+            are shown, and a single band as grey.
+    """
+    count = len(raster.bands)
+    if {"red", "green", "blue"} <= roles.keys():
+        shown = (roles["red"] - 1, roles["green"] - 1, roles["blue"] - 1)
+    else:
+        shown = (0, 1, 2) if count >= 3 else (0, 0, 0)
+    if all(raster.bands[b].dtype == "uint8" for b in shown):
+        return Stretch(shown, (0.0,) * 3, (255.0,) * 3)
+    from geoseg.raster import sample  # the reader knows the stretch, for Pixels.rgb
+
+    low, high = [], []
+    samples = sample(raster)
+    for band in shown:
+        values = np.concatenate([data[band][valid] for _, data, valid in samples] or [[]])
+        cut = np.percentile(values.astype(np.float64), PERCENTILES) if values.size else (0.0, 1.0)
+        low.append(float(cut[0]))
+        high.append(float(cut[1]) if cut[1] > cut[0] else float(cut[0]) + 1.0)
+    return Stretch(shown, (low[0], low[1], low[2]), (high[0], high[1], high[2]))

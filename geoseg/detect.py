@@ -126,7 +126,7 @@ def _detect(job: Job, indices: Sequence[int]) -> Iterator[Receipt]:
 def _read(job: Job, index: int) -> Pixels:
     tile: Tile = job.grid[index]
     data, valid = job.raster.read(tile.read)
-    return Pixels(tile.read, data, valid, job.stretch)
+    return Pixels(tile.read, data, valid, job.stretch, job.scope(index).trust)
 
 
 def _segment(job: Job, index: int, pixels: Pixels) -> Labels:

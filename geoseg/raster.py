@@ -43,6 +43,9 @@ class Pixels:
     """(row, col), True where data is good."""
     stretch: Stretch
     """The run's stretch."""
+    trust: Window
+    """Where an answer counts: `window`, less the backend's own `halo_px` on sides that are not
+    the raster's edge. What lies outside may be looked at; objects joined there are not joined."""
 
     def rgb(self) -> NDArray[np.uint8]:
         """Return the picture for models: (row, col, 3) uint8, the run's stretch."""

@@ -39,7 +39,8 @@ PAIR = np.dtype(
 are the same thing, and if not, whether they contend for the same place."""
 
 VOICE = np.dtype([("label", "<i8"), ("inter", "<i8"), ("union", "<i8")])
-"""What a neighbour's halo says of a cover: pixels agreed on, and pixels either claims."""
+"""What the shared zone says of a label. Cover: pixels that both tiles agree on, and that either
+claims. Object: 0, and its pixels; what both show is in the pairs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,17 +69,16 @@ def link(a: Labels, b: Labels, scope_a: Scope, scope_b: Scope, is_cover: Sequenc
     runs_a, runs_b = a.claimed, b.claimed
     cls_a, cls_b = a.facts["cls"][runs_a["label"] - 1], b.facts["cls"][runs_b["label"] - 1]
     zone = scope_a.trust.intersection(scope_b.trust)
-    objects = _link_objects(
-        clip(runs_a[~cover[cls_a]], zone), clip(runs_b[~cover[cls_b]], zone), a.facts, b.facts
-    )
+    seen_a, seen_b = clip(runs_a[~cover[cls_a]], zone), clip(runs_b[~cover[cls_b]], zone)
+    objects = _link_objects(seen_a, seen_b, a.facts, b.facts)
     covers_a, covers_b = runs_a[cover[cls_a]], runs_b[cover[cls_b]]
     touching = _link_covers(covers_a, covers_b, (a, b), (scope_a, scope_b))
     about_b, own_a = _hear(covers_b, b, a, scope_b, scope_a)
     about_a, own_b = _hear(covers_a, a, b, scope_a, scope_b)
     return Seam(
         np.concatenate([objects, touching]),
-        np.concatenate([about_a, own_a]),
-        np.concatenate([about_b, own_b]),
+        np.concatenate([about_a, own_a, _presence(seen_a)]),
+        np.concatenate([about_b, own_b, _presence(seen_b)]),
     )
 
 
@@ -169,6 +169,11 @@ def _hear(
     return about, _voice(own[known], np.zeros(int(known.sum())), denied[known])
 
 
+def _presence(seen: Runs) -> NDArray[np.void]:
+    """Count what each object shows in the shared zone; `decide` subtracts what both show."""
+    return _voice(seen["label"], np.zeros(len(seen)), seen["x1"] - seen["x0"])
+
+
 def _voice(label: NDArray[np.integer], inter: NDArray[np.floating], union: Ints) -> NDArray[np.void]:
     which, inverse = np.unique(label, return_inverse=True)
     voice = np.zeros(len(which), VOICE)
@@ -235,7 +240,7 @@ def decide(
     contested = pairs[~pairs["linked"]]
     _drop_beaten(draw, facts, group, contested)
     _drop_lonely(draw, facts, linked)
-    feature, features = _features(facts, tile_of, group, draw, linked, voices)
+    feature, features = _features(facts, tile_of, group, draw, pairs, voices)
     erase = _erasures(contested, draw, feature, features)
     return SeamPlan(feature, draw, features, erase, broken)
 
@@ -376,7 +381,7 @@ def _features(
     tile_of: NDArray[np.integer],
     group: Ints,
     draw: NDArray[np.uint8],
-    linked: NDArray[np.void],
+    pairs: NDArray[np.void],
     voices: NDArray[np.void],
 ) -> tuple[NDArray[np.int32], NDArray[np.void]]:
     """Number the drawn groups by first pixel and class, and sum up what is known of them."""
@@ -407,9 +412,10 @@ def _features(
     features["n_tiles"] = np.bincount(
         tiles // (int(tile_of.max(initial=0)) + 1), minlength=count
     )[alive]
-    for name in ("inter", "union"):
-        features[name] = total(group[linked["a"]], linked[name])
-        features[name] += total(group[voices["label"]], voices[name])
+    both = pairs[group[pairs["a"]] == group[pairs["b"]]]
+    agreed = total(group[both["a"]], both["inter"])
+    features["inter"] = total(group[voices["label"]], voices["inter"]) + agreed
+    features["union"] = total(group[voices["label"]], voices["union"]) - agreed
     return np.where(group >= 0, number[group], -1).astype(np.int32), features
 
 

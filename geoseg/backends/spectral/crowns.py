@@ -84,7 +84,7 @@ def delineate(
     return labels.reshape(mask.shape)
 
 
-def _uphill(surface: NDArray[np.integer]) -> NDArray[np.int32]:
+def _uphill(surface: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return for each pixel, flat, the flat index of the highest of its 3x3 neighbourhood.
 
     Of equals the last in row-major order wins, itself included: a strict order, hence no cycles.
@@ -99,4 +99,5 @@ def _uphill(surface: NDArray[np.integer]) -> NDArray[np.int32]:
             higher = there >= best
             np.copyto(step, dy * width + dx, where=higher)
             np.maximum(best, there, out=best)
-    return step.ravel() + np.arange(surface.size, dtype=np.int32)
+    uphill: NDArray[np.int32] = step.ravel() + np.arange(surface.size, dtype=np.int32)
+    return uphill

@@ -8,6 +8,7 @@ they are the same whatever the window; nothing here looks farther than half a bo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from geoseg.backends.spectral import indices
 from geoseg.backends.spectral.indices import Plane
 
 Ints = NDArray[np.int32]
+Whole = TypeVar("Whole", np.int32, np.int64)
 
 STEPS = 1000
 """Local means and spreads see values in steps of 1 / STEPS."""
@@ -117,7 +119,7 @@ class Features:
     def _steps(self, base: str) -> Ints:
         value = self[base] * np.float32(STEPS)
         np.clip(value, -2 * STEPS, 2 * STEPS, out=value)
-        steps = np.rint(value, out=value).astype(np.int32)
+        steps: Ints = np.rint(value, out=value).astype(np.int32)
         if not self._whole:
             steps[~self._valid] = 0
         return steps
@@ -162,12 +164,12 @@ class Features:
         return spread.astype(np.float32)
 
 
-def box_sum(values: NDArray[np.integer], width: int) -> NDArray[np.integer]:
+def box_sum(values: NDArray[Whole], width: int) -> NDArray[Whole]:
     """Return the sum over the width x width box around each pixel (odd width, 0 outside)."""
     return _box_1d(_box_1d(values, width, 0), width, 1)
 
 
-def _box_1d(values: NDArray[np.integer], width: int, axis: int) -> NDArray[np.integer]:
+def _box_1d(values: NDArray[Whole], width: int, axis: int) -> NDArray[Whole]:
     """Sum along an axis by doubling: windows of 1, 2, 4, ... pixels make up any width."""
     n = values.shape[axis]
     pad = [(0, 0), (0, 0)]
@@ -185,7 +187,5 @@ def _box_1d(values: NDArray[np.integer], width: int, axis: int) -> NDArray[np.in
         length *= 2
 
 
-def _cut(
-    values: NDArray[np.integer], start: int, size: int, axis: int
-) -> NDArray[np.integer]:
+def _cut(values: NDArray[Whole], start: int, size: int, axis: int) -> NDArray[Whole]:
     return values[start : start + size] if axis == 0 else values[:, start : start + size]

@@ -123,14 +123,13 @@ def split(values: NDArray[Any], default: float, within: tuple[float, float]) -> 
     mass = np.cumsum(counts * centre)[:-1] / counts.sum()
     mean = float((counts * centre).sum() / counts.sum())
     variance = float((counts * (centre - mean) ** 2).sum() / counts.sum())
-    share = np.minimum(below, 1 - below)
-    inside = (edges[1:-1] >= within[0]) & (edges[1:-1] <= within[1]) & (share >= _LEAST_SHARE)
-    if not inside.any() or variance <= 0:
+    if variance <= 0:
         return default
-    between = np.where(
-        inside, (mean * below - mass) ** 2 / np.maximum(below * (1 - below), 1e-9), -1.0
-    )
-    best = int(np.argmax(between))
-    if between[best] / variance < _CONVINCING:
+    between = (mean * below - mass) ** 2 / np.maximum(below * (1 - below), 1e-9)
+    between[np.minimum(below, 1 - below) < _LEAST_SHARE] = 0.0
+    # Between two distant groups every threshold is as good: the middle one is meant.
+    top = np.flatnonzero(between >= between.max() * (1 - 1e-6))
+    best = float(edges[top + 1].mean())
+    if between.max() / variance < _CONVINCING or not within[0] <= best <= within[1]:
         return default
-    return round(float(edges[best + 1]), 4)
+    return round(best, 4)

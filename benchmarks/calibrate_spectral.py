@@ -206,7 +206,9 @@ def write(path: Path, name: str, block: str) -> None:
 
 def main() -> int:
     """Run all tasks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=os.environ.get("GEOSEG_DATA"))
     parser.add_argument("--write", action="store_true", help="put the numbers into the table")
     parser.add_argument("--only", choices=[t.name for t in TASKS])

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from types import MappingProxyType
+from importlib.util import find_spec
+from types import MappingProxyType, ModuleType
 from typing import Protocol, Self, runtime_checkable
 
 from geoseg.errors import BackendError, MissingDependencyError
@@ -95,6 +96,18 @@ def available() -> dict[str, BackendInfo]:
     return dict(sorted(found.items()))
 
 
+def words(name: str) -> tuple[str, ...]:
+    """Return the words a backend knows, as its module lists them in `KNOWN_WORDS`.
+
+    Empty for backends that take free text or whose packages are not installed.
+    """
+    info = available()[name]
+    if any(find_spec(module) is None for module in info.requires):
+        return ()
+    known: tuple[str, ...] = getattr(_module(info), "KNOWN_WORDS", ())
+    return known
+
+
 def load(name: str) -> Backend:
     """Return the backend of this name.
 
@@ -110,14 +123,15 @@ def load(name: str) -> Backend:
             f"unknown backend '{name}'{hint} (--backend takes one of: {', '.join(known)})"
         )
     info = known[name]
-    module, _, attribute = info.target.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        extra = info.extra or name
-        raise MissingDependencyError(
-            f"backend '{name}' needs the package '{error.name}', which is not installed; "
-            f'pip install "geoseg[{extra}]"'
-        ) from error
-    backend: Backend = factory()
+    backend: Backend = getattr(_module(info), info.target.partition(":")[2])()
     return backend
+
+
+def _module(info: BackendInfo) -> ModuleType:
+    try:
+        return importlib.import_module(info.target.partition(":")[0])
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"backend '{info.name}' needs the package '{error.name}', which is not installed; "
+            f'pip install "geoseg[{info.extra or info.name}]"'
+        ) from error

@@ -20,7 +20,7 @@ from geoseg.backends.spectral.crowns import CrownShape
 from geoseg.backends.spectral.features import Features
 from geoseg.backends.spectral.fitting import Scale
 from geoseg.backends.spectral.indices import Plane
-from geoseg.backends.spectral.rules import Linear, Other, Rule, Threshold
+from geoseg.backends.spectral.rules import Other, Rule, Threshold
 from geoseg.backends.spectral.words import CONCEPTS, KNOWN_WORDS
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
@@ -33,6 +33,9 @@ SUMMARY = "spectral indices and texture, no weights; knows " + ", ".join(CONCEPT
 
 FINE_M = 2.0
 """Pixels smaller than this show texture of single trees and roofs."""
+
+_USUAL_DRONE_M = 0.1
+"""Pixel size assumed for fine imagery without a CRS."""
 
 _SMOOTHING_M = 0.9
 """Side of the box that smooths the evidence for trees before crowns are sought."""
@@ -98,8 +101,10 @@ class Spectral:
     @property
     def identity(self) -> str:
         """Name, digest of the table of rules and, once fitted, of what was fitted."""
-        fitted = "" if self.plan is None else f" {sha256(repr(self.plan).encode()).hexdigest()[:12]}"
-        return f"spectral {rules.digest()}{fitted}"
+        name = f"spectral {rules.digest()}"
+        if self.plan is None:
+            return name
+        return f"{name} {sha256(repr(self.plan).encode()).hexdigest()[:12]}"
 
     @property
     def halo_px(self) -> int:
@@ -129,12 +134,13 @@ class Spectral:
         chosen = _choose([c for group in concepts for c in group], raster, scene, scale.levels)
         needed = features.roles_of((f for r in chosen for f in r.features), roles)
         used = {role: roles[role] for role in sorted(needed)}
-        crown = crowns.shape_for(raster.frame.gsd_m or 0.1, _SMOOTHING_M) if scene == "fine" else None
+        gsd_m = raster.frame.gsd_m or _USUAL_DRONE_M
+        crown = crowns.shape_for(gsd_m, _SMOOTHING_M) if scene == "fine" else None
         plan = _Plan(
             roles=tuple(used.items()),
             scale=scale,
             rules=fitting.fit_rules(chosen, blocks, used, scale),
-            classes=tuple(_wanted(legend, concepts, crown is not None)),
+            classes=tuple(_wanted(legend, concepts, crown)),
             crown=crown,
         )
         return replace(self, plan=plan)
@@ -216,17 +222,19 @@ def _needs(rule: Rule) -> frozenset[str]:
 
 
 def _wanted(
-    legend: Legend, concepts: Sequence[tuple[str, ...]], crowns_possible: bool
+    legend: Legend, concepts: Sequence[tuple[str, ...]], crown: CrownShape | None
 ) -> Iterator[_Wanted]:
     for k, (land_class, mine) in enumerate(zip(legend.classes, concepts, strict=True)):
         shape = "cover"
         if land_class.kind == "object":
-            shape = "crowns" if mine == ("tree",) and crowns_possible else "regions"
+            shape = "crowns" if mine == ("tree",) and crown else "regions"
         parts = frozenset().union(*(words.NARROWER.get(c, frozenset()) for c in mine))
         rest_of = tuple(
             i
             for i, other in enumerate(legend.classes)
-            if i != k and legend.exclusive and shape == other.kind == "cover"
+            if i != k
+            and legend.exclusive
+            and shape == other.kind == "cover"
             and set(concepts[i]) <= parts - set(mine)
         )
         threshold = 0.5 if land_class.threshold is None else land_class.threshold
@@ -253,35 +261,25 @@ def _evidence(plan: _Plan, tile: Pixels) -> NDArray[np.float32]:
     return out
 
 
-def _logit(
-    rule: Rule, seen: Features, logits: Mapping[str, Plane], inner: slice
-) -> Plane:
+def _logit(rule: Rule, seen: Features, logits: Mapping[str, Plane], inner: slice) -> Plane:
     """Return the least of a rule's terms on the inner rows."""
-    least: Plane | None = None
-    for term in rule.terms:
-        value = _term(term, seen, logits, inner)
-        least = value if least is None else np.minimum(least, value, out=least)
-    assert least is not None
+    least = _term(rule.terms[0], seen, logits, inner)
+    for term in rule.terms[1:]:
+        np.minimum(least, _term(term, seen, logits, inner), out=least)
     np.fmax(least, np.float32(-_STEEPEST), out=least)
     return np.fmin(least, np.float32(_STEEPEST), out=least)
 
 
-def _term(
-    term: rules.Term, seen: Features, logits: Mapping[str, Plane], inner: slice
-) -> Plane:
+def _term(term: rules.Term, seen: Features, logits: Mapping[str, Plane], inner: slice) -> Plane:
     if isinstance(term, Threshold):
         value = seen[term.feature][inner] - np.float32(term.at)
         value *= np.float32(term.slope)
         return value
     if isinstance(term, Other):
         return -logits[term.concept] if term.negative else logits[term.concept].copy()
-    assert isinstance(term, Linear)
-    total: Plane | None = None
+    total = np.full(seen.shape, term.bias, np.float32)[inner]
     for name, weight in term.weights:
-        part = seen[name][inner] * np.float32(weight)
-        total = part if total is None else np.add(total, part, out=total)
-    assert total is not None
-    total += np.float32(term.bias)
+        total += seen[name][inner] * np.float32(weight)
     return total
 
 
@@ -294,9 +292,9 @@ def _fill(plan: _Plan, logits: Mapping[str, Plane], out: NDArray[np.float32]) ->
         steps = best * np.float32(_PER_UNIT)
         steps += np.float32(_STEEPEST * _PER_UNIT)
         np.take(_LOGISTIC, np.rint(steps, out=steps).astype(np.intp), out=plane, mode="clip")
-    for wanted, plane in zip(plan.classes, out, strict=True):
+    for k, wanted in enumerate(plan.classes):
         for part in wanted.rest_of:
-            plane *= 1 - out[part]
+            out[k] *= 1 - out[part]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -312,16 +310,20 @@ class _Found:
 def _segment(plan: _Plan, tile: Pixels) -> Instances:
     planes = _evidence(plan, tile)
     found: list[_Found] = []
+    # Regions that only meet outside the trusted window must not become one.
+    counted = np.zeros_like(tile.valid)
+    inside = tile.trust.slices_in(tile.window)
+    counted[inside] = tile.valid[inside]
     for cls, (wanted, evidence) in enumerate(zip(plan.classes, planes, strict=True)):
-        mask = evidence >= np.float32(wanted.threshold)
-        mask &= tile.valid
+        least = np.float32(wanted.threshold)
+        mask = (evidence >= least) & counted
         if wanted.shape == "cover":
             found += _cut(cls, mask.astype(np.int32), evidence)
         elif wanted.shape == "crowns" and plan.crown is not None:
             shown = np.where(tile.valid, evidence, np.float32(0))
             found += _cut(cls, crowns.delineate(shown, mask, plan.crown), evidence)
         else:
-            labels, _ = ndimage.label(_opened(mask))
+            labels, _ = ndimage.label(_opened(tile.valid & (evidence >= least)) & counted)
             found += _cut(cls, labels, evidence)
     return _instances(found)
 

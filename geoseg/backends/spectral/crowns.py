@@ -58,9 +58,7 @@ def shape_for(gsd_m: float, smoothing_m: float) -> CrownShape | None:
     return CrownShape(2 * half + 1)
 
 
-def delineate(
-    evidence: Plane, mask: NDArray[np.bool_], shape: CrownShape
-) -> NDArray[np.int32]:
+def delineate(evidence: Plane, mask: NDArray[np.bool_], shape: CrownShape) -> NDArray[np.int32]:
     """Return a label image (row, col): 1..n per crown, 0 elsewhere.
 
     Args:
@@ -99,5 +97,5 @@ def _uphill(surface: NDArray[np.int64]) -> NDArray[np.int32]:
             higher = there >= best
             np.copyto(step, dy * width + dx, where=higher)
             np.maximum(best, there, out=best)
-    uphill: NDArray[np.int32] = step.ravel() + np.arange(surface.size, dtype=np.int32)
-    return uphill
+    step += np.arange(surface.size, dtype=np.int32).reshape(surface.shape)
+    return step.ravel()

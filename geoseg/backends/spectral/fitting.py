@@ -20,8 +20,20 @@ DARKEST = 1e-4
 """Least reflectance: keeps every ratio defined."""
 
 _BINS = 256
-_CONVINCING = 0.6
-"""Share of the variance a split must explain before it moves a threshold."""
+_LARGEST_FRACTION = 2.0
+"""Floats up to here are reflectance as they are."""
+_LANDSAT_LOW, _LANDSAT_HIGH = 5000, 7300
+"""Landsat Collection 2 never stores less than the first for a real surface; 7273 is black."""
+_BYTE_HIGH = 255
+_TEN_THOUSANDTHS_HIGH = 20_000
+"""Integers up to here are reflectance times 10,000, with room for clouds and snow."""
+_CONVINCING = 0.7
+"""Share of the variance a split must explain before it moves a threshold; a single bell gives
+2 / pi = 0.64."""
+_VALLEY = 0.6
+"""Density at the threshold, relative to the lower of the two peaks, that still counts as a gap."""
+_NEAR = 4
+"""Bins on either side over which density is averaged."""
 _LEAST_SHARE = 0.02
 """A class smaller than this is taken as absent from the scene."""
 
@@ -59,14 +71,14 @@ def fit_scale(dtype: str, blocks: Sequence[Block], numbers: Sequence[int]) -> Sc
     values = [data[b][valid].astype(np.float64) for data, valid in blocks for b in numbers]
     joined = np.concatenate(values or [np.zeros(1)])
     low, high = (float(v) for v in np.percentile(joined, (1, 99)))
-    if dtype.startswith("float") and high <= 2:
+    if dtype.startswith("float") and high <= _LARGEST_FRACTION:
         return Scale(1.0, 0.0, "reflectance")
-    if low >= 5000 and high > 7300:
+    if low >= _LANDSAT_LOW and high > _LANDSAT_HIGH:
         # Landsat Collection 2 surface reflectance: 2.75e-5 * DN - 0.2.
         return Scale(2.75e-5, -0.2, "reflectance")
-    if high <= 255:
+    if high <= _BYTE_HIGH:
         return Scale(1 / 255, 0.5 / 255, "display")
-    if high <= 20000:
+    if high <= _TEN_THOUSANDTHS_HIGH:
         return Scale(1e-4, 0.0, "reflectance")
     return Scale(1 / 65535, 0.0, "display")
 
@@ -132,4 +144,7 @@ def split(values: NDArray[Any], default: float, within: tuple[float, float]) -> 
     best = float(edges[top + 1].mean())
     if between.max() / variance < _CONVINCING or not within[0] <= best <= within[1]:
         return default
-    return round(best, 4)
+    density = np.convolve(counts, np.ones(2 * _NEAR + 1), "same")
+    cut = int(np.searchsorted(centre, best))
+    peak = min(density[:cut].max(), density[cut:].max())
+    return round(best, 4) if density[cut] <= _VALLEY * peak else default

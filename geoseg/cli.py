@@ -1,0 +1,274 @@
+"""The `geoseg` command: parse, call, draw the progress bar.
+
+Human text goes to stderr, data to stdout. Exit codes: 0 complete, 1 incomplete (failed tiles),
+2 bad input or usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geoseg.errors import ConfigError, GeosegError
+
+if TYPE_CHECKING:
+    from geoseg.legend import Legend
+    from geoseg.run import Progress, Run
+
+INCOMPLETE, INTERRUPTED = 1, 130
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Polygons out of imagery with words.",
+)
+
+Raster = Annotated[str, typer.Argument(help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://")]
+Prompt = Annotated[
+    str | None, typer.Option("--prompt", help='Classes in words: "forest, water"', show_default=False)
+]
+LegendFile = Annotated[
+    str | None,
+    typer.Option(
+        "--legend",
+        help="Legend file (TOML), or deforestation, wetland, landuse",
+        show_default=False,
+    ),
+]
+Bands = Annotated[
+    str | None, typer.Option("--bands", help="Band numbers by role: red=4,green=3,blue=2,nir=8")
+]
+Sensor = Annotated[
+    str | None,
+    typer.Option("--sensor", help="Band order: rgb, naip, landsat8, sentinel2, planetscope"),
+]
+Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
+Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
+Workers = Annotated[int, typer.Option("--workers", help="Processes")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
+
+# The numbers of geoseg.config, which is not imported for --help; tests hold them together.
+TILE, OVERLAP, THRESHOLD = 1024, 128, 0.5
+
+
+@app.command()
+def segment(  # noqa: PLR0913  one parameter per option is what typer reads
+    raster: Raster,
+    out: Annotated[Path, typer.Option("--out", help=".gpkg, .parquet, .fgb or .geojson")],
+    prompt: Prompt = None,
+    legend: LegendFile = None,
+    backend: Annotated[str, typer.Option(help="See: geoseg backends")] = "spectral",
+    threshold: Annotated[
+        float, typer.Option(help="Least score, for classes without their own")
+    ] = THRESHOLD,
+    bands: Bands = None,
+    sensor: Sensor = None,
+    tile: Tile = TILE,
+    overlap: Overlap = OVERLAP,
+    workers: Workers = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not continue an unfinished run")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the run folder of a complete run")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a raster and words into polygons."""
+    from geoseg.run import segment as run_segment
+
+    asked = _asked(prompt, legend)
+    with _progress(quiet=quiet) as progress:
+        run = run_segment(
+            raster,
+            asked,
+            out=out,
+            backend=backend,
+            tile=tile,
+            overlap=overlap,
+            threshold=threshold,
+            bands=bands,
+            sensor=sensor,
+            workers=workers,
+            overwrite=overwrite,
+            fresh=fresh,
+            keep_run_folder=keep,
+            progress=progress,
+        )
+    _report(run, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def plan(
+    raster: Raster,
+    prompt: Prompt = None,
+    legend: LegendFile = None,
+    bands: Bands = None,
+    sensor: Sensor = None,
+    tile: Tile = TILE,
+    overlap: Overlap = OVERLAP,
+    workers: Workers = 1,
+    as_json: Json = False,
+) -> None:
+    """Say what a run will do: tiles, memory, output size. Reads no pixels."""
+    from dataclasses import asdict
+
+    from geoseg.config import RunConfig
+    from geoseg.run import plan as run_plan
+
+    asked = _asked(prompt, legend)
+    config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers)
+    found = run_plan(raster, asked, config, bands=bands, sensor=sensor)
+    if as_json:
+        print(json.dumps(asdict(found)))  # noqa: T201
+        return
+    _say(
+        f"raster   {found.width} x {found.height} pixels, {found.bands} bands\n"
+        f"classes  {', '.join(found.classes)}\n"
+        f"tiles    {found.tiles} of {found.tile_px} px, overlap {found.overlap_px} px "
+        f"(reads {found.read_ratio:.2f} x the pixels)\n"
+        f"memory   about {found.memory_mb} MB\n"
+        f"disk     run folder {found.run_folder_mb[0]:g}..{found.run_folder_mb[1]:g} MB, "
+        f"output {found.output_mb[0]:g}..{found.output_mb[1]:g} MB (few large .. many small regions)"
+    )
+
+
+@app.command()
+def backends(as_json: Json = False) -> None:
+    """List backends: what is installed, what it knows, what an extra would add."""
+    from dataclasses import asdict
+    from importlib.util import find_spec
+
+    from geoseg.backends import available, words
+
+    rows = []
+    for info in available().values():
+        installed = all(find_spec(module) is not None for module in info.requires)
+        rows.append({**asdict(info), "installed": installed, "words": list(words(info.name))})
+    if as_json:
+        print(json.dumps(rows))  # noqa: T201
+        return
+    for row in rows:
+        state = "installed" if row["installed"] else f'pip install "geoseg[{row["extra"]}]"'
+        _say(f"{row['name']:20} {state}\n  {row['summary']}")
+        if row["words"]:
+            _say(f"  words: {', '.join(row['words'])}")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where demo.gpkg and demo.png go")] = Path(),
+    quiet: Quiet = False,
+) -> None:
+    """Segment a sample tile; writes demo.gpkg, and demo.png to look at."""
+    from geoseg.demo import LEGEND, run_demo
+
+    if not folder.is_dir():
+        raise ConfigError(f"folder {folder} does not exist; make it first or give another --folder")
+    with _progress(quiet=quiet) as progress:
+        run = run_demo(folder, progress)
+    _report(run, as_json=False, quiet=quiet)
+    if not quiet:
+        _say(f"asked for: {', '.join(c.name for c in LEGEND.classes)}")
+        _say(f"look at {folder / 'demo.png'}; open {run.path} in QGIS")
+
+
+def _asked(prompt: str | None, legend: str | None) -> Legend:
+    from geoseg.legend import Legend
+
+    if (prompt is None) == (legend is None):
+        raise ConfigError('say what to look for: either --prompt "forest, water" or --legend FILE')
+    return Legend.parse(prompt) if prompt is not None else Legend.load(legend or "")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print(  # noqa: T201
+            json.dumps(
+                {
+                    "path": str(run.path),
+                    "features": run.count,
+                    "tiles": run.tiles,
+                    "complete": run.complete,
+                    "failed": dict(run.failed),
+                    "seconds": {k: round(v, 3) for k, v in run.seconds.items()},
+                }
+            )
+        )
+    elif not quiet:
+        _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
+    if not run.complete:
+        name, reason = next(iter(run.failed.items()))
+        _say(
+            f"error: {len(run.failed)} of {run.tiles} tiles failed and are missing from the map "
+            f"(layer failed_tiles); the first is {name}: {reason}. Run again with --overwrite to "
+            "try them again"
+        )
+        raise typer.Exit(INCOMPLETE)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Progress | None]:
+    """Draw a bar on stderr if someone is looking."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield show
+
+
+class _InterruptedError(BaseException):
+    """Ctrl-C or SIGTERM; no handler for errors may swallow it."""
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise _InterruptedError
+
+
+def main() -> None:
+    """Run the command line; what a user can act on becomes one line and an exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        app()
+    except GeosegError as error:
+        _say("error: " + " ".join(str(error).split()))
+        sys.exit(error.exit_code)
+    except _InterruptedError:
+        _say("interrupted; what is done is kept: run the same command again to continue")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

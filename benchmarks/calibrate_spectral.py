@@ -36,6 +36,8 @@ Scene = tuple[NDArray[np.uint8], NDArray[np.int8]]
 PER_SCENE = 12_000
 REGULARISATION = 0.01
 DIGITS = 4
+DENSE = 0.3
+"""Share of yes from which a scene counts as dense."""
 _RGB = ("red", "green", "blue")
 
 
@@ -49,8 +51,13 @@ class Task:
     scenes: Callable[[Path], Iterator[Scene]]
     source: str
     features: tuple[str, ...]
-    balanced: bool
-    """Weigh both answers alike: the share of trees in a cut is no prior."""
+    balanced: bool = False
+    """Weigh both answers alike: their shares in a cut-out are no prior."""
+    cuts: tuple[tuple[str, str, float, tuple[float, ...]], ...] = ()
+    """(feature, above | below, slope, candidates): thresholds that must all hold, instead of a
+    regression; for few and unlike scenes, which a regression would learn by heart."""
+    where: str = ""
+    """Rasters the rule is for, as in the table."""
 
 
 def forest_scenes(data: Path) -> Iterator[Scene]:
@@ -113,16 +120,27 @@ def building_scenes(data: Path) -> Iterator[Scene]:
 
 TASKS = (
     Task(
-        "forest_coarse", "forest", "coarse", forest_scenes,
-        "30 Sentinel-2 RGB scenes, Amazon (forest/)",
+        "forest_haze", "forest", "coarse", forest_scenes,
+        "Sentinel-2 RGB, Amazon (forest/), not corrected for haze: canopies are bluish",
         ("GCC@3", "RCC@3", "NGRDI@3", "saturation@3", "brightness@3", "brightness~9"),
-        balanced=False,
+        where='{ feature = "BCC", quantile = 0.95, above = 0.36 }',
+    ),
+    Task(
+        "forest_plain", "forest", "coarse", forest_scenes,
+        "the same scenes, by what does not depend on haze",
+        ("NGRDI@3", "brightness@3"),
     ),
     Task(
         "tree_fine", "tree", "fine", crown_scenes,
-        "16 NEON tiles 0.1 m with crown boxes (crowns/), roofs of 4 drone mosaics (buildings/)",
-        ("GLI@7", "BCC@7", "RCC@7", "brightness@7", "brightness~9", "NGRDI~9"),
-        balanced=True,
+        "NEON tiles 0.1 m with crown boxes (crowns/), roofs of drone mosaics (buildings/)",
+        ("GLI@7", "NGRDI@7", "RCC@7", "BCC@7", "green~9"),
+        cuts=(
+            ("GLI@7", "above", 60, (0.0, 0.02, 0.03, 0.04, 0.05)),
+            ("NGRDI@7", "above", 60, (-0.02, 0.0, 0.01, 0.02, 0.03)),
+            ("RCC@7", "below", 80, (0.34, 0.35, 0.36, 0.37, 0.38)),
+            ("BCC@7", "below", 80, (0.32, 0.33, 0.34, 0.35)),
+            ("green~9", "above", 60, (0.03, 0.04, 0.05, 0.055, 0.06, 0.07)),
+        ),
     ),
     Task(
         "building_fine", "built-up", "fine", building_scenes,
@@ -148,8 +166,53 @@ def samples(task: Task, data: Path) -> list[tuple[NDArray[np.float32], NDArray[n
     return found
 
 
-def train(task: Task, parts: list[Any]) -> tuple[float, NDArray[np.float64]]:
-    """Return (bias, weights) in units of the features, rounded as in the table."""
+@dataclass(frozen=True)
+class Regression:
+    """`bias + x @ weights >= 0`."""
+
+    bias: float
+    weights: NDArray[np.float64]
+
+    def says(self, x: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return the answer for features (n, feature)."""
+        yes: NDArray[np.bool_] = x @ self.weights + self.bias >= 0
+        return yes
+
+    def terms(self, task: Task) -> str:
+        """Return it as in the table."""
+        pairs = zip(task.features, self.weights, strict=True)
+        listed = ", ".join(f'"{name}" = {float(w)}' for name, w in pairs)
+        return f"{{ bias = {self.bias}, weights = {{ {listed} }} }}"
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """All features on the right side of their thresholds."""
+
+    at: tuple[float, ...]
+    signs: tuple[int, ...]
+
+    def says(self, x: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return the answer for features (n, feature)."""
+        yes: NDArray[np.bool_] = ((x - np.array(self.at)) * np.array(self.signs) >= 0).all(axis=1)
+        return yes
+
+    def terms(self, task: Task) -> str:
+        """Return it as in the table."""
+        pairs = zip(task.cuts, self.at, strict=True)
+        return ", ".join(
+            f'{{ feature = "{name}", {side} = {at}, slope = {slope} }}'
+            for (name, side, slope, _), at in pairs
+        )
+
+
+Model = Regression | Cuts
+
+
+def train(task: Task, parts: list[Any]) -> Model:
+    """Fit the task's model, rounded as in the table."""
+    if task.cuts:
+        return search(task, parts)
     x = np.vstack([p[0] for p in parts]).astype(np.float64)
     y = np.concatenate([p[1] for p in parts])
     scaler = StandardScaler().fit(x)
@@ -158,40 +221,68 @@ def train(task: Task, parts: list[Any]) -> tuple[float, NDArray[np.float64]]:
     ).fit(scaler.transform(x), y)
     weights = model.coef_[0] / scaler.scale_
     bias = float(model.intercept_[0] - (weights * scaler.mean_).sum())
-    return round(bias, DIGITS), np.round(weights, DIGITS)
+    return Regression(round(bias, DIGITS), np.round(weights, DIGITS))
 
 
-def iou(model: tuple[float, NDArray[np.float64]], parts: list[Any]) -> tuple[int, int]:
+def search(task: Task, parts: list[Any]) -> Cuts:
+    """Improve one threshold after the other, by the mean of dense and sparse scenes' IoU.
+
+    What is said on scenes without a single yes counts against it.
+    """
+    shares = [float((y == 1).mean()) for _, y in parts]
+    groups = [
+        [p for p, s in zip(parts, shares, strict=True) if s >= DENSE],
+        [p for p, s in zip(parts, shares, strict=True) if 0 < s < DENSE],
+    ]
+    barren = [x for (x, _), s in zip(parts, shares, strict=True) if s == 0]
+    signs = tuple(1 if side == "above" else -1 for _, side, _, _ in task.cuts)
+
+    def worth(at: tuple[float, ...]) -> float:
+        model = Cuts(at, signs)
+        fair = sum(ratio(*iou(model, group)) for group in groups)
+        return fair - sum(float(model.says(x).mean()) for x in barren) / max(len(barren), 1)
+
+    best = tuple(options[len(options) // 2] for *_, options in task.cuts)
+    for _ in range(3):
+        for k, (*_, options) in enumerate(task.cuts):
+            best = max(((*best[:k], v, *best[k + 1 :]) for v in options), key=worth)
+    return Cuts(best, signs)
+
+
+def iou(model: Model, parts: list[Any]) -> tuple[int, int]:
     """Return intersection and union of prediction and truth."""
     hit = both = 0
     for x, y in parts:
-        said = x @ model[1] + model[0] >= 0
+        said = model.says(x)
         hit += int((said & (y == 1)).sum())
         both += int((said | (y == 1)).sum())
     return hit, both
 
 
+def ratio(hit: int, both: int) -> float:
+    """Return the IoU of counts."""
+    return hit / both if both else 0.0
+
+
 def calibrate(task: Task, data: Path) -> str:
     """Return the task's block of the table."""
     parts = samples(task, data)
-    folds = np.random.default_rng(0).permutation(len(parts)) % min(6, len(parts))
-    held_out = np.zeros(2, np.int64)
-    for fold in range(folds.max() + 1):
+    count = min(6, len(parts))
+    folds = np.random.default_rng(0).permutation(len(parts)) % count
+    hit = both = 0
+    for fold in range(count):
         model = train(task, [p for p, f in zip(parts, folds, strict=True) if f != fold])
-        held_out += iou(model, [p for p, f in zip(parts, folds, strict=True) if f == fold])
-    bias, weights = train(task, parts)
-    seen = iou((bias, weights), parts)
+        counts = iou(model, [p for p, f in zip(parts, folds, strict=True) if f == fold])
+        hit, both = hit + counts[0], both + counts[1]
+    model = train(task, parts)
     note = (
-        f"{task.source}; {len(parts)} scenes; pooled pixel IoU {held_out[0] / held_out[1]:.3f} "
-        f"on unseen scenes ({folds.max() + 1} folds), {seen[0] / seen[1]:.3f} on those seen"
+        f"{task.source}; {len(parts)} scenes; pooled pixel IoU {ratio(hit, both):.3f} on unseen "
+        f"scenes ({count} folds), {ratio(*iou(model, parts)):.3f} on those seen"
     )
-    listed = ", ".join(
-        f'"{name}" = {float(w)}' for name, w in zip(task.features, weights, strict=True)
-    )
+    where = f"where = {task.where}\n" if task.where else ""
     return (
-        f'[[rule]]\nconcept = "{task.concept}"\nscene = "{task.scene}"\n'
-        f'note = "{note}"\n'
-        f"terms = [{{ bias = {bias}, weights = {{ {listed} }} }}]\n"
+        f'[[rule]]\nconcept = "{task.concept}"\nscene = "{task.scene}"\n{where}'
+        f'note = "{note}"\nterms = [{model.terms(task)}]\n'
     )
 
 

@@ -100,10 +100,11 @@ def check_halo(job: Job) -> None:
 
 def detect(job: Job, indices: Sequence[int]) -> list[Receipt]:
     """Segment tiles and store their labels; a failure costs its tile only."""
-    return list(_detect(job, indices))
+    return list(detect_each(job, indices))
 
 
-def _detect(job: Job, indices: Sequence[int]) -> Iterator[Receipt]:
+def detect_each(job: Job, indices: Sequence[int]) -> Iterator[Receipt]:
+    """Yield a receipt after each tile, while the next ones are being read."""
     with ThreadPoolExecutor(1, "geoseg-read") as reader:
         waiting = iter(indices)
         ahead = [(i, reader.submit(_read, job, i)) for i in islice(waiting, READ_AHEAD)]

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from geoseg.errors import BackendError
 from geoseg.legend import Legend
-from geoseg.runs import RUN, clip
+from geoseg.runs import RUN, clip, fragments, outside, overlaps
 from geoseg.window import Window
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Steps = NDArray[np.int32]
 
 SCORE_STEPS = 10_000
 """Scores are summed as integers of 1/10,000, so that no sum depends on its order."""
@@ -126,18 +126,19 @@ class Scope:
     """The whole raster: a label at its edge is not cut."""
 
 
-def runs_of(labels: NDArray[np.int32], origin: tuple[int, int]) -> NDArray[np.void]:
+def runs_of(labels: NDArray[np.integer | np.bool_], origin: tuple[int, int]) -> NDArray[np.void]:
     """Return the row runs of equal, non-zero labels of an image.
 
     Args:
-        labels: (row, col) label image, 0 is background.
+        labels: (row, col) label image, 0 is background; of a mask, True is label 1.
         origin: (x, y) of its top left pixel in the raster.
 
     Returns:
         (m,) of RUN, in row-major order.
     """
     height, width = labels.shape
-    padded = np.zeros((height, width + 1), np.int32)
+    # A column of background keeps runs from going on in the next row.
+    padded = np.zeros((height, width + 1), labels.dtype)
     padded[:, :width] = labels
     flat = padded.ravel()
     change = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -222,8 +223,9 @@ def _inside(window: Window, outer: Window) -> Mask:
     return mask
 
 
-def _quantise(score: NDArray[np.float32] | np.float32) -> Ints:
-    return np.rint(np.asarray(score, np.float64) * SCORE_STEPS).astype(np.int64)
+def _quantise(score: NDArray[np.float32] | np.float32) -> Steps:
+    steps: Steps = np.rint(np.asarray(score, np.float32) * np.float32(SCORE_STEPS)).astype(np.int32)
+    return steps
 
 
 def _objects(
@@ -274,75 +276,75 @@ def _object_part(
         area = _pixels(runs, len(labels))
         core = _pixels(clip(runs, scope.core), len(labels))
         return _Part(runs, instances.classes[source].astype(np.int64), area * each, core * each)
-    steps = np.zeros(plane.shape, np.int64)
+    steps = np.zeros(plane.shape, np.int32)
     for label, i in zip(labels.tolist(), source.tolist(), strict=True):
         x0, y0, x1, y1 = instances.boxes[i].tolist()
         mine = plane[y0:y1, x0:x1] == label
         shown = every[i]
         value = _quantise(instances.scores[i] if shown is None else shown)
         steps[y0:y1, x0:x1][mine] = np.broadcast_to(value, mine.shape)[mine]
-    sums = _run_sums(steps, runs, scope, len(labels))
-    return _Part(runs, instances.classes[source].astype(np.int64), *sums)
+    total, in_core = (
+        _run_sums(steps, part, scope, len(labels)) for part in (runs, clip(runs, scope.core))
+    )
+    return _Part(runs, instances.classes[source].astype(np.int64), total, in_core)
 
 
 def _covers(
     instances: Instances, which: Ints, legend: Legend, valid: Mask, scope: Scope
 ) -> Iterator[_Part]:
     """Label the connected regions of each cover inside the core; keep the halo as testimony."""
-    shape = scope.read.shape
-    strength: dict[int, NDArray[np.int64]] = {}
+    strength: dict[int, Steps] = {}
     for i in which.tolist():
         x0, y0, x1, y1 = instances.boxes[i].tolist()
         shown = instances.evidence[i] if instances.evidence is not None else None
         value = _quantise(instances.scores[i] if shown is None else shown)
-        image = strength.setdefault(int(instances.classes[i]), np.full(shape, -1, np.int64))
-        view = image[y0:y1, x0:x1]
+        cls = int(instances.classes[i])
+        if cls not in strength:
+            strength[cls] = np.full(scope.read.shape, -1, np.int32)
+        view = strength[cls][y0:y1, x0:x1]
         inside = instances.masks[i] & valid[y0:y1, x0:x1]
-        view[inside] = np.maximum(view, value)[inside]
+        np.copyto(view, np.maximum(view, value), where=inside)
     if legend.exclusive and len(strength) > 1:
-        best = np.max(list(strength.values()), axis=0)
+        taken = np.full(scope.read.shape, -1, np.int32)
         for cls in sorted(strength):
-            won = (strength[cls] == best) & (best >= 0)
-            strength[cls][~won] = -1
-            best[won] = np.iinfo(np.int64).max
+            np.maximum(taken, strength[cls], out=taken)
+        for cls in sorted(strength):
+            lost = strength[cls] != taken
+            # Who won takes the pixel out of reach of equals that come later in the legend.
+            taken[~lost & (taken >= 0)] = np.iinfo(np.int32).max
+            strength[cls][lost] = -1
     for cls in sorted(strength):
         yield _cover_part(cls, strength[cls], scope)
 
 
-def _cover_part(cls: int, steps: NDArray[np.int64], scope: Scope) -> _Part:
-    core = scope.core.slices_in(scope.read)
-    covered = steps >= 0
-    pieces, n = ndimage.label(covered[core])
-    whole = np.zeros(steps.shape, np.int32)
-    whole[core] = pieces
-    runs = runs_of(whole, (scope.read.x0, scope.read.y0))
-    regions, _ = ndimage.label(covered)
-    # A halo run stands for the first core label of the region it belongs to.
-    lut = np.zeros(int(regions.max(initial=0)) + 1, np.int32)
-    at = np.flatnonzero(pieces.ravel())[::-1]
-    lut[regions[core].ravel()[at]] = pieces.ravel()[at]
-    stand_in = lut[regions] + 1
-    stand_in[~covered] = 0
-    stand_in[core] = 0
-    testimony = runs_of(stand_in.astype(np.int32), (scope.read.x0, scope.read.y0))
-    testimony["label"] -= 1
+def _cover_part(cls: int, steps: Steps, scope: Scope) -> _Part:
+    covered = runs_of(steps >= 0, (scope.read.x0, scope.read.y0))
+    runs = clip(covered, scope.core)
+    n, piece = fragments(runs)
+    runs["label"] = piece + 1
+    region = fragments(covered)[1]
+    # A halo run stands for the first piece of the region it belongs to, 0 if there is none.
+    stand_in = np.zeros(int(region.max(initial=-1)) + 1, np.int32)
+    nobody = np.zeros(max(len(runs), len(covered)), np.int64)
+    shared = overlaps(runs, covered, nobody[: len(runs)], nobody[: len(covered)])
+    stand_in[region[shared.b[::-1]]] = runs["label"][shared.a[::-1]]
+    covered["label"] = stand_in[region]
     sums = _run_sums(steps, runs, scope, n)
-    return _Part(runs, np.full(n, cls, np.int64), *sums, testimony, cls)
+    halo = outside(covered, scope.core)
+    return _Part(runs, np.full(n, cls, np.int64), sums, sums, halo, cls)
 
 
-def _run_sums(
-    steps: NDArray[np.int64], runs: NDArray[np.void], scope: Scope, n: int
-) -> tuple[Ints, Ints]:
-    """Sum per-pixel score steps over runs: all pixels, and those in the core."""
-    height, width = steps.shape
-    total = np.zeros((height, width + 1), np.int64)
-    np.cumsum(steps, axis=1, out=total[:, 1:])
-    sums = []
-    for part in (runs, clip(runs, scope.core)):
-        y, x0, x1 = part["y"] - scope.read.y0, part["x0"] - scope.read.x0, part["x1"]
-        weight = total[y, x1 - scope.read.x0] - total[y, x0]
-        sums.append(_sum_by(part["label"] - 1, weight, n))
-    return sums[0], sums[1]
+def _run_sums(steps: Steps, runs: NDArray[np.void], scope: Scope, n: int) -> Ints:
+    """Sum per-pixel score steps over the runs of each label."""
+    if len(runs) == 0:
+        return np.zeros(n, np.int64)
+    flat = steps.ravel()
+    line = (runs["y"].astype(np.int64) - scope.read.y0) * scope.read.width - scope.read.x0
+    order = np.argsort(line + runs["x0"])
+    bounds = np.column_stack((line + runs["x0"], line + runs["x1"]))[order].ravel()
+    # Every other sum is of what lies between two runs; behind the last pixel there is nothing.
+    sums = np.add.reduceat(flat, bounds[bounds < flat.size], dtype=np.int64)[::2]
+    return _sum_by(runs["label"][order] - 1, sums, n)
 
 
 def _number(parts: list[_Part], scope: Scope) -> Labels:

@@ -24,7 +24,7 @@ import shapely
 from geoseg.backends import Backend, Fittable, load
 from geoseg.bands import parse
 from geoseg.config import RunConfig
-from geoseg.detect import READ_AHEAD, Job, check_halo, detect
+from geoseg.detect import READ_AHEAD, Job, Receipt, check_halo, detect, detect_each
 from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
@@ -330,11 +330,17 @@ def _detect_all(job: Job, executor: Executor, watch: _Watch) -> None:
     total = len(job.grid)
     done = total - len(todo)
     watch("detect", done, total)
-    size = max(1, min(_CHUNK_TILES, len(todo) // 16))
-    chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
-    for receipts in executor.map(detect, chunks):
+    for receipts in _receipts(job, executor, todo):
         done += len(receipts)
         watch("detect", done, total)
+
+
+def _receipts(job: Job, executor: Executor, todo: list[int]) -> Iterator[list[Receipt]]:
+    if isinstance(executor, Serial):
+        # One stream, so that reading ahead never pauses.
+        return ([receipt] for receipt in detect_each(job, todo))
+    size = max(1, min(_CHUNK_TILES, len(todo) // 16))
+    return executor.map(detect, [todo[i : i + size] for i in range(0, len(todo), size)])
 
 
 def _stitch(job: Job, executor: Executor, watch: _Watch) -> tuple[SeamPlan, list[int]]:

@@ -47,6 +47,16 @@ def clip(runs: Runs, window: Window) -> Runs:
     return part
 
 
+def outside(runs: Runs, window: Window) -> Runs:
+    """Return the parts of runs that lie outside a window."""
+    beside = (runs["y"] >= window.y0) & (runs["y"] < window.y1)
+    left, right = runs[beside], runs[beside]
+    left["x1"] = np.minimum(left["x1"], window.x0)
+    right["x0"] = np.maximum(right["x0"], window.x1)
+    parts = np.concatenate([runs[~beside], left, right])
+    return parts[parts["x1"] > parts["x0"]]
+
+
 def overlaps(a: Runs, b: Runs, key_a: Ints, key_b: Ints) -> Overlaps:
     """Pair the runs of two sets that share a key, a row and at least one pixel.
 

@@ -18,7 +18,7 @@ from scipy import ndimage
 from geoseg.backends.spectral import crowns, features, fitting, rules, words
 from geoseg.backends.spectral.crowns import CrownShape
 from geoseg.backends.spectral.features import Features
-from geoseg.backends.spectral.fitting import Scale
+from geoseg.backends.spectral.fitting import Samples, Scale
 from geoseg.backends.spectral.indices import Plane
 from geoseg.backends.spectral.rules import Other, Rule, Threshold
 from geoseg.backends.spectral.words import CONCEPTS, KNOWN_WORDS
@@ -131,7 +131,9 @@ class Spectral:
         dtype = raster.bands[0].dtype
         scale = fitting.fit_scale(dtype, blocks, sorted(set(roles.values())))
         scene = _scene(raster, scale)
-        chosen = _choose([c for group in concepts for c in group], raster, scene, scale.levels)
+        samples = fitting.Samples(blocks, roles, scale)
+        choice = _Choice(raster, scene, scale.levels, samples)
+        chosen = choice.rules([c for group in concepts for c in group])
         needed = features.roles_of((f for r in chosen for f in r.features), roles)
         used = {role: roles[role] for role in sorted(needed)}
         gsd_m = raster.frame.gsd_m or _USUAL_DRONE_M
@@ -139,7 +141,7 @@ class Spectral:
         plan = _Plan(
             roles=tuple(used.items()),
             scale=scale,
-            rules=fitting.fit_rules(chosen, blocks, used, scale),
+            rules=tuple(samples.fit(rule) for rule in chosen),
             classes=tuple(_wanted(legend, concepts, crown)),
             crown=crown,
         )
@@ -174,47 +176,53 @@ def _scene(raster: RasterReader, scale: Scale) -> str:
     return "fine" if gsd_m < FINE_M else "coarse"
 
 
-def _choose(
-    concepts: Sequence[str], raster: RasterReader, scene: str, levels: str
-) -> tuple[Rule, ...]:
-    """Return one rule per concept, each after those it refers to."""
-    chosen: dict[str, Rule] = {}
+@dataclass(frozen=True, slots=True, eq=False)
+class _Choice:
+    """Which rules of the table are for a raster."""
 
-    def visit(concept: str) -> None:
-        if concept in chosen:
-            return
-        rule = _rule_for(concept, raster, scene, levels)
-        for other in rule.others:
-            visit(other)
-        chosen[concept] = rule
+    raster: RasterReader
+    scene: str
+    levels: str
+    samples: Samples
 
-    for concept in concepts:
-        visit(concept)
-    return tuple(chosen.values())
+    def rules(self, concepts: Sequence[str]) -> tuple[Rule, ...]:
+        """Return one rule per concept, each after those it refers to."""
+        chosen: dict[str, Rule] = {}
 
+        def visit(concept: str) -> None:
+            if concept not in chosen:
+                rule = self._rule(concept)
+                for other in rule.others:
+                    visit(other)
+                chosen[concept] = rule
 
-def _rule_for(concept: str, raster: RasterReader, scene: str, levels: str) -> Rule:
-    """Return the first rule of the table that the raster's bands allow.
+        for concept in concepts:
+            visit(concept)
+        return tuple(chosen.values())
 
-    Raises:
-        BackendError: None; says which bands would do.
-    """
-    options = [
-        rule
-        for rule in rules.table()
-        if rule.concept == concept
-        and rule.scene in (scene, "any")
-        and rule.levels in (levels, "any")
-    ]
-    for rule in options:
-        if _needs(rule) <= raster.roles.keys():
-            return rule
-    known = ", ".join(f"{r}={n}" for r, n in raster.roles.items()) or "no band's role is known"
-    ways = " or ".join(dict.fromkeys("+".join(sorted(_needs(r))) for r in options))
-    raise BackendError(
-        f"'{concept}' needs bands {ways}; this raster has {len(raster.bands)} bands, {known}. "
-        "Name them with --bands red=1,green=2,blue=3,nir=4 or --sensor sentinel2"
-    )
+    def _rule(self, concept: str) -> Rule:
+        """Return the first rule of the table that the raster's bands and samples allow.
+
+        Raises:
+            BackendError: None; says which bands would do.
+        """
+        options = [
+            rule
+            for rule in rules.table()
+            if rule.concept == concept
+            and rule.scene in {self.scene, "any"}
+            and rule.levels in {self.levels, "any"}
+        ]
+        roles = self.raster.roles
+        for rule in options:
+            if _needs(rule) <= roles.keys() and self.samples.allow(rule.where):
+                return rule
+        known = ", ".join(f"{role}={n}" for role, n in roles.items()) or "no role is known"
+        ways = " or ".join(dict.fromkeys("+".join(sorted(_needs(r))) for r in options))
+        raise BackendError(
+            f"'{concept}' needs bands {ways}; this raster has {len(self.raster.bands)} bands, "
+            f"{known}. Name them with --bands red=1,green=2,blue=3,nir=4 or --sensor sentinel2"
+        )
 
 
 def _needs(rule: Rule) -> frozenset[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.backends.spectral.features import Features
 from geoseg.backends.spectral.indices import Plane
-from geoseg.backends.spectral.rules import Rule, Threshold
+from geoseg.backends.spectral.rules import Rule, Threshold, Where
 
 DARKEST = 1e-4
 """Least reflectance: keeps every ratio defined."""
@@ -88,38 +88,38 @@ def scaled(data: NDArray[Any], roles: Mapping[str, int], scale: Scale) -> dict[s
     return {role: scale.apply(data[band]) for role, band in roles.items()}
 
 
-def fit_rules(
-    rules: Sequence[Rule], blocks: Sequence[Block], roles: Mapping[str, int], scale: Scale
-) -> tuple[Rule, ...]:
-    """Move thresholds that have a bracket to where the samples part in two.
+class Samples:
+    """Features of the sampled pixels of a raster, computed when asked for."""
 
-    A threshold stays at its default unless the split is convincing and both sides are present.
-    """
-    wanted = {
-        (t.feature, t.at, t.within)
-        for rule in rules
-        for t in rule.terms
-        if isinstance(t, Threshold) and t.within
-    }
-    if not wanted:
-        return tuple(rules)
-    names = sorted({name for name, _, _ in wanted})
-    values: dict[str, list[Plane]] = {name: [] for name in names}
-    for data, valid in blocks:
-        seen = Features(scaled(data, roles, scale), valid)
-        for name in names:
-            values[name].append(seen[name][valid])
-    joined = {name: np.concatenate(v or [np.zeros(0, np.float32)]) for name, v in values.items()}
-    return tuple(
-        rule.with_thresholds(
+    def __init__(self, blocks: Sequence[Block], roles: Mapping[str, int], scale: Scale) -> None:
+        self._seen = [
+            (Features(scaled(data, roles, scale), valid), valid) for data, valid in blocks
+        ]
+        self._kept: dict[str, Plane] = {}
+
+    def values(self, name: str) -> Plane:
+        """Return a feature at all valid sampled pixels, (n,) float32."""
+        if name not in self._kept:
+            parts = [seen[name][valid] for seen, valid in self._seen]
+            self._kept[name] = np.concatenate([np.zeros(0, np.float32), *parts])
+        return self._kept[name]
+
+    def allow(self, where: Where | None) -> bool:
+        """Tell whether a rule is for this raster."""
+        if where is None:
+            return True
+        values = self.values(where.feature)
+        return values.size > 0 and float(np.quantile(values, where.quantile)) > where.above
+
+    def fit(self, rule: Rule) -> Rule:
+        """Move thresholds that have a bracket to where the samples part in two."""
+        return rule.with_thresholds(
             {
-                t.feature: split(joined[t.feature], t.at, t.within)
+                t.feature: split(self.values(t.feature), t.at, t.within)
                 for t in rule.terms
                 if isinstance(t, Threshold) and t.within
             }
         )
-        for rule in rules
-    )
 
 
 def split(values: NDArray[Any], default: float, within: tuple[float, float]) -> float:

@@ -51,6 +51,15 @@ Term = Threshold | Linear | Other
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """A rule is for rasters in which a quantile of a feature is above a value."""
+
+    feature: str
+    quantile: float
+    above: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One way to see a concept, where the raster allows it."""
 
@@ -62,6 +71,8 @@ class Rule:
     terms: tuple[Term, ...]
     note: str
     """Where the numbers come from."""
+    where: Where | None = None
+    """Rasters it is for; None for all."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -117,6 +128,7 @@ def _rule(entry: dict[str, Any]) -> Rule:
         levels=entry.get("levels", "any"),
         terms=tuple(_term(t) for t in entry["terms"]),
         note=entry.get("note", ""),
+        where=Where(**entry["where"]) if "where" in entry else None,
     )
 
 

@@ -133,13 +133,13 @@ TASKS = (
     Task(
         "tree_fine", "tree", "fine", crown_scenes,
         "NEON tiles 0.1 m with crown boxes (crowns/), roofs of drone mosaics (buildings/)",
-        ("GLI@7", "NGRDI@7", "RCC@7", "BCC@7", "green~9"),
+        ("GLI@7", "NGRDI@7", "RCC@7", "BCC@7", "green%9"),
         cuts=(
             ("GLI@7", "above", 60, (0.0, 0.02, 0.03, 0.04, 0.05)),
             ("NGRDI@7", "above", 60, (-0.02, 0.0, 0.01, 0.02, 0.03)),
             ("RCC@7", "below", 80, (0.34, 0.35, 0.36, 0.37, 0.38)),
             ("BCC@7", "below", 80, (0.32, 0.33, 0.34, 0.35)),
-            ("green~9", "above", 60, (0.03, 0.04, 0.05, 0.055, 0.06, 0.07)),
+            ("green%9", "above", 40, (0.06, 0.07, 0.08, 0.09, 0.1, 0.11, 0.12, 0.14)),
         ),
     ),
     Task(

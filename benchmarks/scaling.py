@@ -119,7 +119,9 @@ def measure(size: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]
 
 def main() -> None:
     """Print one line per size, and with --json all of it as the last line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--sizes", default="4096,8192,16384")
     parser.add_argument("--prompt", default="vegetation, water")
     parser.add_argument("--workers", type=int, default=1)

@@ -1,6 +1,6 @@
 """Are the seams exact? The torture scenes, with a model that is perfect inside every tile.
 
-    python benchmarks/torture.py --harness DIR [--sizes 2048,4096,8192] [--grids 1024/128,512/64] [--json]
+    python benchmarks/torture.py --harness DIR [--sizes 2048,4096,8192] [--json]
 
 DIR is the folder of the seam-torture harness (run.py, scenes.py, oracle.py). Its own `ideal`, which
 gives the model the whole raster in memory, is run beside geoseg for the ratios of time and memory.
@@ -88,7 +88,9 @@ def measure(harness: Path, tool: str, size: int, grid: tuple[int, int]) -> dict[
 
 def main() -> None:
     """Print one line per run, and with --json all of it as the last line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--harness", type=Path, required=True)
     parser.add_argument("--sizes", default="2048,4096,8192")
     parser.add_argument("--grids", default="1024/128,512/64")

@@ -72,7 +72,8 @@ bands (10); Planet PSScene 4- and 8-band products; USDA NAIP 4-band."""
 _NAMES: Mapping[str, str] = MappingProxyType(
     {
         **{role: role for role in ROLES},
-        "r": "red", "g": "green", "b": "blue", "nir1": "nir", "nir08": "nir2", "nir09": "watervapour",
+        "r": "red", "g": "green", "b": "blue", "nir1": "nir", "nir08": "nir2",
+        "nir09": "watervapour",
         "near infrared": "nir", "nearinfrared": "nir", "infrared": "nir", "ir": "nir", "n": "nir",
         "swir": "swir1", "swir16": "swir1", "swir22": "swir2", "coastal aerosol": "coastal",
         "rededge": "rededge1", "red edge": "rededge1", "red edge 1": "rededge1",
@@ -156,9 +157,7 @@ def resolve(
         roles = dict(given) if not sensor else {**roles, **given}
     for role, number in roles.items():
         if not 1 <= number <= len(bands):
-            raise ConfigError(
-                f"--bands: {role}={number}, but the raster has bands 1..{len(bands)}"
-            )
+            raise ConfigError(f"--bands: {role}={number}, but the raster has bands 1..{len(bands)}")
     return roles
 
 
@@ -194,5 +193,5 @@ def _from_metadata(bands: Sequence[Band]) -> dict[str, int]:
         roles["nir"] = next(i for i in spectral if i not in roles.values())
     if not roles and len(spectral) in (3, 4):
         names = ("red", "green", "blue", "nir")
-        roles = {role: i for role, i in zip(names, spectral, strict=False)}
+        roles = dict(zip(names, spectral, strict=False))
     return roles

@@ -37,7 +37,8 @@ app = typer.Typer(
 
 Raster = Annotated[str, typer.Argument(help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://")]
 Prompt = Annotated[
-    str | None, typer.Option("--prompt", help='Classes in words: "forest, water"', show_default=False)
+    str | None,
+    typer.Option("--prompt", help='Classes in words: "forest, water"', show_default=False),
 ]
 LegendFile = Annotated[
     str | None,
@@ -65,7 +66,7 @@ TILE, OVERLAP, THRESHOLD = 1024, 128, 0.5
 
 
 @app.command()
-def segment(  # noqa: PLR0913  one parameter per option is what typer reads
+def segment(
     raster: Raster,
     out: Annotated[Path, typer.Option("--out", help=".gpkg, .parquet, .fgb or .geojson")],
     prompt: Prompt = None,
@@ -144,7 +145,8 @@ def plan(
         f"(reads {found.read_ratio:.2f} x the pixels)\n"
         f"memory   about {found.memory_mb} MB\n"
         f"disk     run folder {found.run_folder_mb[0]:g}..{found.run_folder_mb[1]:g} MB, "
-        f"output {found.output_mb[0]:g}..{found.output_mb[1]:g} MB (few large .. many small regions)"
+        f"output {found.output_mb[0]:g}..{found.output_mb[1]:g} MB "
+        "(few large .. many small polygons)"
     )
 
 
@@ -172,7 +174,9 @@ def backends(as_json: Json = False) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--folder", help="Where demo.gpkg and demo.png go")] = Path(),
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where demo.gpkg and demo.png go")
+    ] = Path(),
     quiet: Quiet = False,
 ) -> None:
     """Segment a sample tile; writes demo.gpkg, and demo.png to look at."""
@@ -233,7 +237,13 @@ def _progress(*, quiet: bool) -> Iterator[Progress | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:

@@ -73,7 +73,9 @@ class RunConfig(BaseModel):
         return self.legend.model_copy(
             update={
                 "classes": tuple(
-                    c if c.threshold is not None else c.model_copy(update={"threshold": self.threshold})
+                    c
+                    if c.threshold is not None
+                    else c.model_copy(update={"threshold": self.threshold})
                     for c in self.legend.classes
                 )
             }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geoseg.detect import Job
 from geoseg.polygons import outlines
 from geoseg.runs import RUN, Runs, clip, subtract
-from geoseg.seams import DROP, PIECE, PAIR, VOICE, Seam, SeamPlan, link
+from geoseg.seams import DROP, PAIR, PIECE, VOICE, Seam, SeamPlan, link
 
 BATCH_FEATURES = 4096
 """Most features of a batch."""
@@ -204,6 +204,6 @@ def _of_labels(runs: Runs, labels: NDArray[np.integer]) -> Runs:
     return found
 
 
-def _drawn_by(job: Job, tile: int, label: int, whole: bool) -> Runs:
+def _drawn_by(job: Job, tile: int, label: int, whole: bool) -> Runs:  # noqa: FBT001
     runs = _of_labels(job.store.get(tile).claimed, np.array([label]))
     return runs if whole else clip(runs, job.grid[tile].core)

@@ -97,7 +97,8 @@ def _sums(lengths: Floats, geometries: NDArray[np.object_]) -> Floats:
     lengths = np.append(lengths, 0.0)
     lengths[last] = 0.0
     per_ring = np.add.reduceat(lengths, np.r_[0, last[:-1] + 1])
-    return np.bincount(owner[ring_part], per_ring, len(geometries))
+    total: Floats = np.bincount(owner[ring_part], per_ring, len(geometries)).astype(np.float64)
+    return total
 
 
 class _Ground:
@@ -141,7 +142,8 @@ class _Ground:
     def lengths(self, xy: Floats) -> Floats:
         """Return the ground length in metres from each vertex to the next, (n - 1,)."""
         if self._to_lonlat is None or self._geod is None:
-            return np.hypot(*np.diff(xy, axis=0).T) * self._unit_m
+            planar: Floats = np.hypot(*np.diff(xy, axis=0).T) * self._unit_m
+            return planar
         lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
         length_m: Floats = self._geod.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])[2]
         return length_m

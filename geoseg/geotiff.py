@@ -126,14 +126,14 @@ class GeoTiff:
     def _valid(self, dataset: DatasetReader, data: Samples, where: RasterioWindow) -> Valid:
         valid = finite(data)
         if self.mask == "alpha":
-            return valid & (dataset.read(self.alpha, window=where) > 0)
-        if self.mask == "mask":
-            return valid & (dataset.read_masks(1, window=where) > 0)
-        if self.mask == "nodata":
+            valid &= dataset.read(self.alpha, window=where) > 0
+        elif self.mask == "mask":
+            valid &= dataset.read_masks(1, window=where) > 0
+        elif self.mask == "nodata":
             some = np.zeros(valid.shape, bool)
             for band, nodata in zip(data, self.nodata, strict=True):
                 some |= True if nodata is None else band != nodata
-            return valid & some
+            valid &= some
         return valid
 
     def identity(self) -> dict[str, Any]:
@@ -143,9 +143,10 @@ class GeoTiff:
             "shape": [len(self.indexes), self.frame.height, self.frame.width],
             "bands": list(self.indexes),
         }
-        if os.path.exists(self.path):
-            status = os.stat(self.path)
-            known.update(path=os.path.realpath(self.path), bytes=status.st_size)
+        file = Path(self.path)
+        if not _is_remote(self.path) and file.exists():
+            status = file.stat()
+            known.update(path=str(file.resolve()), bytes=status.st_size)
             known.update(mtime_ns=status.st_mtime_ns)
         return known
 
@@ -172,7 +173,9 @@ def open_raster(
             with rasterio.open(name) as dataset:
                 return _describe(name, dataset, bands, sensor)
     except RasterioIOError as error:
-        raise RasterError(f"{name} is not a raster that can be opened{_looks_like(name)}: {error}") from error
+        raise RasterError(
+            f"{name} is not a raster that can be opened{_looks_like(name)}: {error}"
+        ) from error
 
 
 def _is_remote(name: str) -> bool:
@@ -183,7 +186,7 @@ def _check_file(name: str) -> None:
     if _is_remote(name):
         return
     try:
-        status = os.stat(name)
+        status = Path(name).stat()
     except FileNotFoundError as error:
         raise RasterError(f"no such file: {name}") from error
     except OSError as error:
@@ -201,7 +204,7 @@ def _check_file(name: str) -> None:
 def _looks_like(name: str) -> str:
     if _is_remote(name):
         return ""
-    with open(name, "rb") as file:
+    with Path(name).open("rb") as file:
         head = file.read(512).lstrip().lower()
     for magic, kind in _MAGIC:
         if head.startswith(magic):
@@ -269,7 +272,7 @@ def _check_samples(name: str, dataset: DatasetReader) -> None:
 
 
 def _transform(name: str, dataset: DatasetReader) -> Affine:
-    transform = dataset.transform
+    transform: Affine = dataset.transform
     if not all(math.isfinite(v) for v in transform[:6]):
         raise RasterError(f"the transform of {name} is not finite: {tuple(transform[:6])}")
     if transform.is_degenerate:

@@ -76,9 +76,7 @@ class Instances:
     @classmethod
     def empty(cls) -> Instances:
         """Return the answer of a tile in which nothing was found."""
-        return cls(
-            np.zeros((0, 4), np.int32), (), np.zeros(0, np.int32), np.zeros(0, np.float32)
-        )
+        return cls(np.zeros((0, 4), np.int32), (), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
     def __len__(self) -> int:
         """Return the number of instances."""
@@ -228,9 +226,7 @@ def _quantise(score: NDArray[np.float32] | np.float32) -> Steps:
     return steps
 
 
-def _objects(
-    instances: Instances, which: Ints, valid: Mask, scope: Scope
-) -> Iterator[_Part]:
+def _objects(instances: Instances, which: Ints, valid: Mask, scope: Scope) -> Iterator[_Part]:
     """Paint objects on as few label images as classes overlap, best score first."""
     order = which[np.argsort(-instances.scores[which], kind="stable")]
     planes: list[NDArray[np.int32]] = []
@@ -360,9 +356,7 @@ def _number(parts: list[_Part], scope: Scope) -> Labels:
         if part.testimony is not None:
             halo = part.testimony.copy()
             known = halo["label"] > 0
-            halo["label"] = np.where(
-                known, -(halo["label"] + offset), -(total + 1 + part.halo_cls)
-            )
+            halo["label"] = np.where(known, -(halo["label"] + offset), -(total + 1 + part.halo_cls))
             halos.append(halo)
         offset += n
     if not parts:

@@ -26,15 +26,15 @@ MAX_CLASSES = 1000
 
 _SEPARATORS = re.compile(r"[,;\n]")
 
-_COVER_WORDS = frozenset(
-    """agriculture asphalt background bare bareland beach built built-up burn burned burnt canopy
-    clearing clearings cloud clouds cover cropland crops crop deforestation developed farmland
-    field-crops flooded forest forests grass grassland green greenery ice impervious lake lakes land
-    lawn mangrove mangroves marsh meadow mud ocean orchard pasture pastures pavement plantation pond
-    ponds rangeland reservoir river rivers road roads rock sand savanna sea shadow shadows shore
-    shrub shrubland shrubs snow soil stream swamp urban vegetation vineyard water waterbody wetland
-    wetlands wood woodland woods""".split()
-)
+_STUFF = """
+agriculture asphalt background bare bareland beach built built-up burn burned burnt canopy clearing
+clearings cloud clouds cover crop cropland crops deforestation developed farmland flooded forest
+forests grass grassland green greenery ice impervious lake lakes land lawn mangrove mangroves marsh
+meadow mud ocean orchard pasture pastures pavement plantation pond ponds rangeland reservoir river
+rivers road roads rock sand savanna sea shadow shadows shore shrub shrubland shrubs snow soil stream
+swamp urban vegetation vineyard water waterbody wetland wetlands wood woodland woods
+"""
+_COVER_WORDS = frozenset(_STUFF.split())
 """Words for stuff that is measured by area; everything else is counted."""
 
 _COLOURS = {

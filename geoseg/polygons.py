@@ -100,9 +100,7 @@ def _successors(edges: _Edges) -> Ints:
     successor = partner[end] >> 1
 
     upper, lower = by_column[1:-1:2], by_column[2::2]
-    cross = (
-        (owner[upper] == owner[lower]) & (x[upper] == x[lower]) & (y[upper] == y[lower])
-    )
+    cross = (owner[upper] == owner[lower]) & (x[upper] == x[lower]) & (y[upper] == y[lower])
     upper, lower = upper[cross], lower[cross]
     if len(upper):
         graph = coo_array((np.ones(n, np.int8), (np.arange(n), successor)), (n, n))
@@ -139,9 +137,7 @@ def _trace(successor: Ints) -> tuple[Ints, Ints]:
     return np.array(order, np.int64), np.array(starts, np.int64)
 
 
-def _assemble(
-    edges: _Edges, order: Ints, ring_start: Ints, count: int
-) -> NDArray[np.object_]:
+def _assemble(edges: _Edges, order: Ints, ring_start: Ints, count: int) -> NDArray[np.object_]:
     """Sort rings into polygons and polygons into owners."""
     if len(order) == 0:
         return np.full(count, shapely.MultiPolygon(), dtype=object)

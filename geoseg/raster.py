@@ -178,5 +178,5 @@ def finite(data: Samples) -> Valid:
     if not np.issubdtype(data.dtype, np.floating):
         return np.ones(data.shape[1:], bool)
     with np.errstate(invalid="ignore"):
-        good: Valid = (np.abs(data) < HUGE).all(axis=0)
+        good: Valid = np.logical_and.reduce(np.abs(data) < HUGE, axis=0)
     return good

@@ -1,6 +1,6 @@
 """In which order does it all happen? The only file that knows.
 
-    open -> grid -> fit -> detect every tile -> compare neighbours -> decide -> draw -> write
+open -> grid -> fit -> detect every tile -> compare neighbours -> decide -> draw -> write
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from geoseg.geotiff import GeoTiff, open_raster
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.raster import RasterReader
-from geoseg.seams import SeamPlan, decide, empty_facts
+from geoseg.seams import Seam, SeamPlan, decide, empty_facts
 from geoseg.store import Store
 from geoseg.stretch import fit_stretch
 
@@ -344,7 +344,8 @@ def _receipts(job: Job, executor: Executor, todo: list[int]) -> Iterator[list[Re
 
 
 def _stitch(job: Job, executor: Executor, watch: _Watch) -> tuple[SeamPlan, list[int]]:
-    facts, seams = [empty_facts()], []
+    facts = [empty_facts()]
+    seams: list[tuple[int, int, Seam]] = []
     total = len(job.grid)
     watch("stitch", 0, total)
     for index, (found, said) in enumerate(executor.map(compare, range(total))):

@@ -33,7 +33,14 @@ RIVAL_SHARE = 0.5
 """Unlinked labels that share this much of the smaller one contend for the same place."""
 
 PAIR = np.dtype(
-    [("a", "<i8"), ("b", "<i8"), ("inter", "<i8"), ("union", "<i8"), ("linked", "?"), ("rival", "?")]
+    [
+        ("a", "<i8"),
+        ("b", "<i8"),
+        ("inter", "<i8"),
+        ("union", "<i8"),
+        ("linked", "?"),
+        ("rival", "?"),
+    ]
 )
 """Two labels of different tiles: shared pixels, pixels of either in the shared zone, whether they
 are the same thing, and if not, whether they contend for the same place."""
@@ -112,7 +119,9 @@ def _link_objects(
     return pairs
 
 
-def _total(a: Ints, b: Ints, weight: Ints) -> tuple[Ints, Ints, Ints]:
+def _total(
+    a: NDArray[np.integer], b: NDArray[np.integer], weight: NDArray[np.integer]
+) -> tuple[Ints, Ints, Ints]:
     """Sum weights by (a, b)."""
     width = int(b.max(initial=0)) + 1
     key, inverse = np.unique(a.astype(np.int64) * width + b, return_inverse=True)
@@ -174,7 +183,7 @@ def _presence(seen: Runs) -> NDArray[np.void]:
     return _voice(seen["label"], np.zeros(len(seen)), seen["x1"] - seen["x0"])
 
 
-def _voice(label: NDArray[np.integer], inter: NDArray[np.floating], union: Ints) -> NDArray[np.void]:
+def _voice(label: NDArray[np.integer], inter: NDArray[np.number], union: Ints) -> NDArray[np.void]:
     which, inverse = np.unique(label, return_inverse=True)
     voice = np.zeros(len(which), VOICE)
     voice["label"] = which
@@ -325,9 +334,7 @@ def _drawing(
     return draw
 
 
-def _quality(
-    facts: NDArray[np.void], group: Ints, draw: NDArray[np.uint8]
-) -> tuple[Ints, Ints]:
+def _quality(facts: NDArray[np.void], group: Ints, draw: NDArray[np.uint8]) -> tuple[Ints, Ints]:
     """Return each group's drawn pixels, and its rank: 0 for the best seen."""
     count = int(group.max(initial=-1)) + 1
     px = np.where(draw == WHOLE, facts["area_px"], facts["core_px"]) * (draw != DROP)
@@ -409,9 +416,9 @@ def _features(
     mean = steps / np.maximum(features["area_px"], 1) / SCORE_STEPS
     features["score"] = np.round(mean, 4)
     tiles = np.unique(group.astype(np.int64) * (int(tile_of.max(initial=0)) + 1) + tile_of)
-    features["n_tiles"] = np.bincount(
-        tiles // (int(tile_of.max(initial=0)) + 1), minlength=count
-    )[alive]
+    features["n_tiles"] = np.bincount(tiles // (int(tile_of.max(initial=0)) + 1), minlength=count)[
+        alive
+    ]
     both = pairs[group[pairs["a"]] == group[pairs["b"]]]
     agreed = total(group[both["a"]], both["inter"])
     features["inter"] = total(group[voices["label"]], voices["inter"]) + agreed

@@ -116,16 +116,16 @@ class Store:
 
     def missing(self) -> list[int]:
         """Return the tiles that are not done; failed ones are tried again."""
-        done = {name for name in os.listdir(self.path / "tiles") if name.endswith(".tile")}
-        return [i for i in range(len(self.grid)) if f"{self.grid[i].name}.tile" not in done]
+        done = {file.name for file in (self.path / "tiles").iterdir()}
+        return [i for i in range(len(self.grid)) if self._tile(i).name not in done]
 
     def failed(self) -> dict[int, str]:
         """Return the reason for each tile that failed."""
-        names = set(os.listdir(self.path / "failed"))
+        names = {file.name for file in (self.path / "failed").iterdir()}
         return {
             i: self._failure(i).read_text("utf-8")
-            for i in range(len(self.grid))
-            if names and f"{self.grid[i].name}.txt" in names
+            for i in (range(len(self.grid)) if names else ())
+            if self._failure(i).name in names
         }
 
     def remove(self) -> None:

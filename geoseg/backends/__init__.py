@@ -90,9 +90,7 @@ def available() -> dict[str, BackendInfo]:
     found = dict(BUILT_IN)
     for point in entry_points(group=ENTRY_POINTS):
         distribution = point.dist.name if point.dist else "unknown package"
-        found.setdefault(
-            point.name, BackendInfo(point.name, point.value, f"from {distribution}")
-        )
+        found.setdefault(point.name, BackendInfo(point.name, point.value, f"from {distribution}"))
     return dict(sorted(found.items()))
 
 

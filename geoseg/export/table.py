@@ -68,7 +68,7 @@ def check_output(path: Path, *, overwrite: bool, crs: str | None, source: str = 
     kind = format_of(path)
     if path.is_dir():
         raise OutputError(f"output {path} is a folder; give a file name in it")
-    if source and path.exists() and os.path.exists(source) and os.path.samefile(path, source):
+    if source and path.exists() and Path(source).exists() and path.samefile(source):
         raise OutputError(f"output {path} is the input; give another --out")
     if path.exists() and not path.is_file():
         raise OutputError(f"output {path} is not a regular file; give another --out")
@@ -90,7 +90,9 @@ def _probe(path: Path) -> None:
         beside.write_bytes(b"?")
         beside.unlink()
     except OSError as error:
-        raise OutputError(f"output folder {path.parent} is not writable: {error.strerror}") from error
+        raise OutputError(
+            f"output folder {path.parent} is not writable: {error.strerror}"
+        ) from error
 
 
 def schema() -> pa.Schema:

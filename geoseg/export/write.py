@@ -43,7 +43,9 @@ def write(target: Target, found: Iterable[Features], failed: Failed) -> int:
     Raises:
         OutputError: It could not be written completely; nothing is left at the final path.
     """
-    beside = target.path.with_name(f".{target.path.stem[:80]}.{os.getpid()}.part{target.path.suffix}")
+    beside = target.path.with_name(
+        f".{target.path.stem[:80]}.{os.getpid()}.part{target.path.suffix}"
+    )
     counter = _Counter()
     kind = format_of(target.path)
     batches = counter.count(record_batches(found, target))
@@ -88,7 +90,10 @@ def _write_gdal(path: Path, batches: Iterator[pa.RecordBatch], target: Target, k
     options: dict[str, Any] = {}
     if kind == "GPKG":
         # QGIS before 3.38 warns about the 1.4 that GDAL writes now.
-        options = {"dataset_options": {"VERSION": "1.3"}, "layer_metadata": {"geoseg": target.recipe}}
+        options = {
+            "dataset_options": {"VERSION": "1.3"},
+            "layer_metadata": {"geoseg": target.recipe},
+        }
     if kind == "GeoJSON":
         options = {"layer_options": {"RFC7946": "YES"}}
     pyogrio.write_arrow(
@@ -151,7 +156,9 @@ def _write_failed(beside: Path, target: Target, failed: Failed, kind: str) -> No
     import geopandas as gpd
 
     names, reasons, tiles = zip(*failed, strict=True)
-    frame = gpd.GeoDataFrame({"tile": names, "reason": reasons}, geometry=list(tiles), crs=target.crs)
+    frame = gpd.GeoDataFrame(
+        {"tile": names, "reason": reasons}, geometry=list(tiles), crs=target.crs
+    )
     if kind == "GPKG":
         frame.to_file(beside, layer=FAILED_LAYER, driver=kind, mode="a")
     elif kind == "Parquet":

@@ -7,6 +7,7 @@ integers and within a fixed reach, so a crown does not depend on the window it w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,12 @@ PASSES = 3
 MAX_STEPS = 32
 """Longest climb in pixels; a power of two."""
 
+_LARGEST_HALF_PX = 6
+"""Half the largest smoothing box: keeps the reach of a crown within half the default overlap."""
+
+_RADIUS_M = 3.2
+"""Reach of a climb on the ground, where pixels are coarse enough for it."""
+
 _COARSEST_M = 1.5
 """Beyond this pixel size single crowns cannot be told apart."""
 
@@ -36,7 +43,7 @@ class CrownShape:
     """Side of the smoothing box, odd."""
     steps: int = MAX_STEPS
     """Longest climb, a power of two."""
-    least_peak: float = 0.3
+    least_peak: float = 0.6
     """A peak whose smoothed evidence is lower is no crown."""
 
     @property
@@ -54,8 +61,9 @@ def shape_for(gsd_m: float, smoothing_m: float) -> CrownShape | None:
     """
     if gsd_m > _COARSEST_M:
         return None
-    half = min(max(round(smoothing_m / gsd_m / 2), 1), 5)
-    return CrownShape(2 * half + 1)
+    half = min(max(round(smoothing_m / gsd_m / 2), 1), _LARGEST_HALF_PX)
+    steps = min(1 << math.ceil(math.log2(_RADIUS_M / gsd_m)), MAX_STEPS)
+    return CrownShape(2 * half + 1, max(steps, 4))
 
 
 def delineate(evidence: Plane, mask: NDArray[np.bool_], shape: CrownShape) -> NDArray[np.int32]:

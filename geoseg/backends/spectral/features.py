@@ -1,7 +1,7 @@
 """What can be seen at a pixel? Bands, indices, brightness, and their local mean and spread.
 
 A feature is named: `red`, `NDVI`, `brightness`, `NDVI@7` (mean over 7x7 pixels), `brightness~7`
-(standard deviation over 7x7), `red*NDVI` (product). Local sums are taken over integers, so that
+(standard deviation over 7x7), `brightness%7` (the latter by the former), `red*NDVI` (product). Local sums are taken over integers, so that
 they are the same whatever the window; nothing here looks farther than half a box.
 """
 
@@ -22,13 +22,15 @@ Whole = TypeVar("Whole", np.int32, np.int64)
 STEPS = 1000
 """Local means and spreads see values in steps of 1 / STEPS."""
 
+_LEAST_MEAN = np.float32(1 / STEPS)
+
 _VISIBLE = ("red", "green", "blue")
 _DERIVED = ("brightness", "saturation")
 
 
 def _split(atom: str) -> tuple[str, str, int]:
-    """Return (base, kind, width) of an atom; kind is '@', '~' or ''."""
-    for kind in "@~":
+    """Return (base, kind, width) of an atom; kind is '@', '~', '%' or ''."""
+    for kind in "@~%":
         base, found, width = atom.partition(kind)
         if found:
             return base, kind, int(width)
@@ -95,6 +97,8 @@ class Features:
             return self._mean(base, width)
         if kind == "~":
             return self._spread(base, width)
+        if kind == "%":
+            return self[f"{base}~{width}"] / np.fmax(self[f"{base}@{width}"], _LEAST_MEAN)
         if base == "brightness":
             return self._brightness()
         if base == "saturation":

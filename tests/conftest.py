@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
+
+HUNT = os.environ.get("GEOSEG_LAWS", "1") != "1"
 
 settings.register_profile(
     "laws",
     deadline=None,
-    derandomize=os.environ.get("GEOSEG_LAWS", "1") == "1",
+    derandomize=not HUNT,
     database=None,
     max_examples=100,
+    # Making a failure small takes minutes; a hunter has them.
+    phases=tuple(Phase) if HUNT else (Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("laws")

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from geoseg import ArrayRaster, Instances, LandClass, Legend, Pixels
+from geoseg.grid import Grid
 from geoseg.instances import runs_of
 from geoseg.polygons import outlines
+from geoseg.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -279,13 +281,30 @@ class Cut:
     def settings(self) -> dict[str, int]:
         return {"tile": self.tile, "overlap": self.overlap}
 
+    def seen(self, size: tuple[int, int], *, cores: bool = False) -> list[tuple[slice, slice]]:
+        """Return the pixels that each tile is sure of (or decides) in a raster (rows, cols)."""
+        height, width = size
+        grid = Grid(Window(0, 0, width, height), self.tile, self.overlap)
+        places = []
+        for tile in grid:
+            w, c = tile.core if cores else tile.read, 0 if cores else self.context
+            rows = slice(w.y0 + c * (w.y0 > 0), w.y1 - c * (w.y1 < height))
+            places.append((rows, slice(w.x0 + c * (w.x0 > 0), w.x1 - c * (w.x1 < width))))
+        return places
+
 
 @st.composite
-def cuts(draw: st.DrawFn) -> Cut:
-    """Draw tilings: overlaps up to the whole tile, and contexts that leave one pixel shared."""
+def cuts(draw: st.DrawFn, *, halves: bool = False) -> Cut:
+    """Draw tilings and contexts; two tiles share a pixel at least that both are sure of.
+
+    Args:
+        draw: Of hypothesis.
+        halves: Whether an overlap is at most half a tile, so that only neighbours share pixels;
+            else it is up to the whole tile but three pixels.
+    """
     tile = draw(st.integers(16, 63))
-    overlap = draw(st.integers(2, tile - 2 + tile % 2))
-    halo = (overlap + 1) // 2
+    halo = draw(st.integers(1, tile // 4 if halves else (tile - 3) // 2))
+    overlap = 2 * halo - draw(st.integers(0, 1))
     context = draw(st.one_of(st.just(0), st.integers(0, halo - 1)))
     return Cut(tile, overlap, context)
 

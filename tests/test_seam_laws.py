@@ -58,14 +58,11 @@ def expected(ids: np.ndarray, classes: tuple[int, ...]) -> list[tuple[bytes, str
     )
 
 
-def check_facts(features, score: float) -> None:
+def check_facts(features, score: float = 0.9) -> None:
     """Check what a perfect model's features say of themselves."""
     assert features["id"].tolist() == list(range(1, len(features) + 1))
     assert (features["score"] == score).all()
-    agreed = features["seam_iou"].dropna()
-    assert (agreed == 1).all()
-    assert (features["n_tiles"] >= 1).all()
-    assert features.loc[features["seam_iou"].notna(), "n_tiles"].ge(1).all()
+    assert (features["seam_iou"].dropna() == 1).all()
 
 
 def objects(size, style, random, numbers: int = 2) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -87,7 +84,7 @@ def test_objects_equal_the_untiled_truth(size, style, cut, random):
     assert drawn(found) == expected(ids, classes)
     assert run.complete
     assert run.broken_links == 0
-    check_facts(found, 0.9)
+    check_facts(found)
 
 
 @examples(30)
@@ -104,7 +101,7 @@ def test_connected_regions_seen_as_objects_equal_the_untiled_truth(size, cut, ra
         labels, n = ndimage.label(image == cls + 1)
         want += expected(labels, (cls,) * n)
     assert drawn(run.features()) == sorted(want)
-    check_facts(run.features(), 0.9)
+    check_facts(run.features())
 
 
 @examples(25)
@@ -119,7 +116,21 @@ def test_objects_of_different_classes_may_lie_on_each_other(size, first, second,
     run = geoseg.segment(raster(below, above), OBJECTS, backend=model, **cut.settings)
     want = expected(below, (0,) * n) + expected(above, classes)
     assert drawn(run.features()) == sorted(want)
-    check_facts(run.features(), 0.9)
+    check_facts(run.features())
+
+
+@examples(25)
+@given(sizes, LAYERS, cuts(), seeds)
+def test_a_feature_knows_how_many_tiles_saw_it(size, style, cut, random):
+    ids, classes = objects(size, style, random)
+    model = ByIdentity(classes, cut.context)
+    run = geoseg.segment(raster(ids), OBJECTS, backend=model, **cut.settings)
+    found = run.features()
+    views = [set(np.unique(ids[place]).tolist()) for place in cut.seen(ids.shape)]
+    numbers = by_outline(found, ids)
+    assert found["n_tiles"].tolist() == [sum(n in view for view in views) for n in numbers]
+    # Agreement is measured exactly where there was somebody to agree with.
+    assert (found["seam_iou"].notna() == (found["n_tiles"] > 1)).all()
 
 
 @examples(20)
@@ -166,7 +177,7 @@ def test_objects_larger_than_a_tile_are_one(ids, cut):
     model = ByIdentity(classes, cut.context)
     run = geoseg.segment(raster(ids), OBJECTS, backend=model, **cut.settings)
     assert drawn(run.features()) == expected(ids, classes)
-    check_facts(run.features(), 0.9)
+    check_facts(run.features())
 
 
 def test_seams_are_right_by_another_reckoning():
@@ -197,7 +208,19 @@ def test_covers_equal_the_labels_of_the_whole_raster(size, cut, random, count):
         labels, n = ndimage.label(image == cls + 1)
         want += expected(labels, (cls,) * n)
     assert drawn(run.features()) == sorted(want)
-    check_facts(run.features(), 0.9)
+    check_facts(run.features())
+
+
+@examples(20)
+@given(sizes, cuts(), seeds)
+def test_a_cover_knows_how_many_cores_it_lies_in(size, cut, random):
+    image = (blobs(*size, random) > 0).astype(np.int32)
+    labels, _ = ndimage.label(image)
+    model = ByComponent((0,), cut.context, cover=True)
+    run = geoseg.segment(raster(image), legend("cover"), backend=model, **cut.settings)
+    views = [set(np.unique(labels[p]).tolist()) for p in cut.seen(image.shape, cores=True)]
+    numbers = by_outline(run.features(), labels)
+    assert run.features()["n_tiles"].tolist() == [sum(n in v for v in views) for n in numbers]
 
 
 @examples(15)
@@ -260,7 +283,7 @@ class Both(ByIdentity):
 @examples(8)
 @given(seeds, cuts(), cuts())
 def test_ids_are_the_same_in_any_tiling_and_count_from_the_top(random, one, other):
-    ids, classes = objects((70, 80), LAYERS.example if False else voronoi, random)
+    ids, classes = objects((70, 80), voronoi, random)
     maps = []
     for cut in (one, other):
         model = ByIdentity(classes, cut.context, shuffle=int(random.integers(100)))
@@ -330,22 +353,32 @@ def check_nothing_doubled(found) -> None:
     assert found["id"].is_unique
 
 
-@examples(25)
-@given(cuts(), seeds, LAYERS)
-def test_a_noisy_model_draws_no_object_on_another(cut, random, style):
+def noisy_objects(cut: Cut, random: np.random.Generator, style):
     ids, classes = objects((70, 80), style, random)
-    model = Noisy(classes[:40], seed=int(random.integers(1000)))
     ids[ids > 40] = 0
-    run = geoseg.segment(raster(ids), OBJECTS, backend=model, **cut.settings)
-    check_nothing_doubled(run.features())
+    model = Noisy(classes[:40], seed=int(random.integers(1000)))
+    return geoseg.segment(raster(ids), OBJECTS, backend=model, **cut.settings).features()
 
 
-@examples(15)
+@examples(40)
+@given(cuts(halves=True), seeds, LAYERS)
+def test_a_noisy_model_draws_no_object_on_another(cut, random, style):
+    check_nothing_doubled(noisy_objects(cut, random, style))
+
+
+@pytest.mark.xfail(reason="tiles that are not neighbours share pixels unheard", strict=True)
+@pytest.mark.parametrize("seed", range(3))
+def test_nor_where_more_than_neighbours_overlap(seed):
+    cut = Cut(50, 46, 0)
+    check_nothing_doubled(noisy_objects(cut, np.random.default_rng(seed), blobs))
+
+
+@examples(20)
 @given(cuts(), seeds, LAYERS)
 def test_a_noisy_model_draws_no_cover_on_another(cut, random, style):
     ids, classes = objects((70, 80), style, random)
-    model = Noisy(classes[:40], seed=int(random.integers(1000)), cover=True)
     ids[ids > 40] = 0
+    model = Noisy(classes[:40], seed=int(random.integers(1000)), cover=True)
     run = geoseg.segment(raster(ids), legend("cover", "cover"), backend=model, **cut.settings)
     found = run.features()
     check_nothing_doubled(found)

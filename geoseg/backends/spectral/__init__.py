@@ -37,7 +37,7 @@ FINE_M = 2.0
 _USUAL_DRONE_M = 0.1
 """Pixel size assumed for fine imagery without a CRS."""
 
-_SMOOTHING_M = 1.3
+_SMOOTHING_M = 1.5
 """Side of the box that smooths the evidence for trees before crowns are sought."""
 
 _OPENING_PX = 1

@@ -19,13 +19,13 @@ from geoseg.backends.spectral.indices import Plane
 LEVELS = 255
 """Evidence is seen in steps of 1 / LEVELS."""
 
-PASSES = 3
-"""Box filters in a row: close to a Gaussian."""
+PASSES = 2
+"""Box filters in a row: a smooth pyramid, reaching less far than a Gaussian of its width."""
 
 MAX_STEPS = 32
 """Longest climb in pixels; a power of two."""
 
-_LARGEST_HALF_PX = 6
+_LARGEST_HALF_PX = 7
 """Half the largest smoothing box: keeps the reach of a crown within half the default overlap."""
 
 _RADIUS_M = 3.2

@@ -56,6 +56,8 @@ class Task:
     cuts: tuple[tuple[str, str, float, tuple[float, ...]], ...] = ()
     """(feature, above | below, slope, candidates): thresholds that must all hold, instead of a
     regression; for few and unlike scenes, which a regression would learn by heart."""
+    also: str = ""
+    """A further term of the table, set by hand."""
     where: str = ""
     """Rasters the rule is for, as in the table."""
 
@@ -123,12 +125,13 @@ TASKS = (
         "forest_haze", "forest", "coarse", forest_scenes,
         "Sentinel-2 RGB, Amazon (forest/), not corrected for haze: canopies are bluish",
         ("GCC@3", "RCC@3", "NGRDI@3", "saturation@3", "brightness@3", "brightness~9"),
-        where='{ feature = "BCC", quantile = 0.95, above = 0.36 }',
+        where='{ feature = "blue", quantile = 0.01, above = 0.14 }',
     ),
     Task(
         "forest_plain", "forest", "coarse", forest_scenes,
         "the same scenes, by what does not depend on haze",
         ("NGRDI@3", "brightness@3"),
+        also='{ feature = "BCC@3", below = 0.36, slope = 60 }',
     ),
     Task(
         "tree_fine", "tree", "fine", crown_scenes,
@@ -280,9 +283,10 @@ def calibrate(task: Task, data: Path) -> str:
         f"scenes ({count} folds), {ratio(*iou(model, parts)):.3f} on those seen"
     )
     where = f"where = {task.where}\n" if task.where else ""
+    terms = ", ".join(t for t in (model.terms(task), task.also) if t)
     return (
         f'[[rule]]\nconcept = "{task.concept}"\nscene = "{task.scene}"\n{where}'
-        f'note = "{note}"\nterms = [{model.terms(task)}]\n'
+        f'note = "{note}"\nterms = [{terms}]\n'
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 SIDE_PX = 1600
-"""Longest side of a picture."""
+"""Longest side of a picture; larger rasters are thinned, small ones enlarged."""
 
 FILL = 0.35
 """Opacity of the polygons' inside; outlines are solid."""
@@ -36,14 +36,15 @@ def draw_map(
     """Draw features in their class's colour over the raster and write a PNG.
 
     Args:
-        raster: The picture beneath; large ones are thinned to SIDE_PX.
+        raster: The picture beneath, thinned or enlarged to about SIDE_PX.
         features: Columns class and geometry, in the raster's CRS.
         legend: Gives classes their colours.
         path: The PNG.
     """
-    step = -(-max(raster.frame.width, raster.frame.height) // SIDE_PX)
-    image = _picture(raster, step)
-    transform = raster.frame.transform @ Affine.scale(step)
+    side = max(raster.frame.width, raster.frame.height)
+    step, zoom = -(-side // SIDE_PX), max(SIDE_PX // side, 1)
+    image = _picture(raster, step).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    transform = raster.frame.transform @ Affine.scale(step / zoom)
     for land_class in legend.classes:
         shapes = features.geometry[features["class"] == land_class.name]
         if len(shapes) == 0:

@@ -13,8 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.backends import Backend, Fittable
-from geoseg.backends.spectral import KNOWN_WORDS, Spectral, crowns, features, fitting, indices
+from geoseg.backends.spectral import (
+    KNOWN_WORDS,
+    Spectral,
+    crowns,
+    features,
+    fitting,
+    indices,
+    rules,
+)
 from geoseg.backends.spectral.words import CONCEPTS, concept_of
+from geoseg.bands import ROLES
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import LandClass, Legend
@@ -183,9 +192,31 @@ def test_bands_without_roles_name_the_knobs() -> None:
         Spectral().fit(raster(noise(8, 8, 8, 0), {}), Legend.parse("water"))
 
 
+def test_one_grey_band_says_nothing() -> None:
+    with pytest.raises(BackendError, match=r"one grey band.*--backend"):
+        Spectral().fit(raster(noise(1, 8, 8, 0), {}), Legend.parse("water"))
+
+
 def test_rgb_cannot_say_burned() -> None:
     with pytest.raises(BackendError, match=r"'burned' needs bands .*nir.*red=1"):
         Spectral().fit(raster(noise(3, 8, 8, 0), RGB), Legend.parse("burned"))
+
+
+@pytest.mark.parametrize("preset", ["deforestation", "landuse"])
+def test_presets_work_on_plain_rgb(preset: str, caplog: pytest.LogCaptureFixture) -> None:
+    backend = Spectral().fit(raster(noise(3, 60, 60, 0), RGB), Legend.load(preset))
+    assert backend.plan is not None
+    assert ("burned" in caplog.text) == (preset == "deforestation")
+
+
+@pytest.mark.parametrize("preset", ["deforestation", "landuse", "wetland"])
+@pytest.mark.parametrize("roles", [RGBN, SIX, {"swir1": 1, "nir": 2, "red": 3, "green": 4}])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_presets_work_with_near_infrared(preset: str, roles: dict[str, int], dtype: str) -> None:
+    source = raster(noise(len(roles), 60, 60, 0, dtype), roles)
+    backend = Spectral().fit(source, Legend.load(preset))
+    found = backend.segment([pixels(source, source.frame.window)])[0]
+    assert len(found) > 0
 
 
 def scene() -> ArrayRaster:
@@ -266,6 +297,37 @@ def test_two_round_crowns_are_two() -> None:
     assert labels[40, 40] != labels[40, 72]
 
 
+def hills(seed: int) -> Any:
+    """Return evidence (150, 150) with some hundred bumps, as crowns would make."""
+    random = np.random.default_rng(seed)
+    bumps = np.kron(random.random((22, 22)), np.ones((7, 7)))[:150, :150]
+    return np.clip(bumps + random.normal(0, 0.1, bumps.shape), 0, 1).astype(np.float32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    x=st.integers(0, 120),
+    y=st.integers(0, 120),
+    steps=st.sampled_from([4, 8, 16, 32]),
+    box_px=st.sampled_from([3, 5, 9]),
+)
+def test_crowns_do_not_depend_on_the_window(
+    seed: int, x: int, y: int, steps: int, box_px: int
+) -> None:
+    shape = crowns.CrownShape(box_px, steps, 0.4)
+    evidence = hills(seed)
+    full, core = Window(0, 0, 150, 150), Window(x, y, x + 30, y + 30)
+    seen = []
+    for window in (full, core.grow(shape.reach_px, full)):
+        part = evidence[window.slices_in(full)]
+        labels = crowns.delineate(part, part >= 0.4, shape)
+        inside = labels[core.slices_in(window)]
+        seen.append(sorted(np.argwhere(inside == k).tolist() for k in np.unique(inside) if k))
+    assert seen[0] == seen[1]
+    assert len(seen[0]) > 1
+
+
 @given(width=st.integers(0, 12).map(lambda k: 2 * k + 1), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=25)
 def test_a_box_sum_is_the_sum_over_the_box(width: int, seed: int) -> None:
@@ -274,6 +336,30 @@ def test_a_box_sum_is_the_sum_over_the_box(width: int, seed: int) -> None:
     around = np.pad(values, half)
     expected = sum(around[y : y + 17, x : x + 23] for y in range(width) for x in range(width))
     assert (features.box_sum(values, width) == expected).all()
+
+
+def test_local_features_are_mean_and_spread_over_valid_pixels() -> None:
+    random = np.random.default_rng(0)
+    plane = np.round(random.random((21, 21)), 3).astype(np.float32)
+    valid = random.random((21, 21)) > 0.2
+    seen = features.Features({"red": plane}, valid)
+    box = plane[6:13, 4:11][valid[6:13, 4:11]]
+    assert seen["red@7"][9, 7] == pytest.approx(box.mean(), abs=1e-5)
+    assert seen["red~7"][9, 7] == pytest.approx(box.std(), abs=1e-5)
+    assert seen["red%7"][9, 7] == pytest.approx(box.std() / box.mean(), abs=1e-4)
+    assert seen["red*red@7"][9, 7] == pytest.approx(plane[9, 7] * box.mean(), abs=1e-5)
+    assert features.radius_px("red*red~7") == 3
+
+
+def test_the_table_refers_to_what_exists() -> None:
+    for rule in rules.table():
+        assert rule.concept in CONCEPTS
+        assert set(rule.others) <= set(CONCEPTS)
+        assert features.roles_of(rule.features) <= set(ROLES)
+        assert rule.note
+        for term in rule.terms:
+            if isinstance(term, rules.Threshold) and term.within:
+                assert term.within[0] <= term.at <= term.within[1]
 
 
 def test_indices_are_those_of_the_catalogue() -> None:

@@ -7,6 +7,7 @@ depends on nothing beyond `halo_px`, so it is the same, bit for bit, for every t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -26,6 +27,8 @@ from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import Legend
 from geoseg.raster import Pixels, RasterReader, sample
+
+log = logging.getLogger(__name__)
 
 __all__ = ["KNOWN_WORDS", "SUMMARY", "Spectral"]
 
@@ -123,7 +126,7 @@ class Spectral:
         Raises:
             BackendError: A word it does not know, or bands it lacks.
         """
-        concepts = [
+        asked = [
             tuple(dict.fromkeys(words.concept_of(p) for p in c.prompts)) for c in legend.classes
         ]
         blocks = [(data, valid) for _, data, valid in sample(raster)]
@@ -133,6 +136,7 @@ class Spectral:
         scene = _scene(raster, scale)
         samples = fitting.Samples(blocks, roles, scale)
         choice = _Choice(raster, scene, scale.levels, samples)
+        concepts = [choice.visible(group) for group in asked]
         chosen = choice.rules([c for group in concepts for c in group])
         needed = features.roles_of((f for r in chosen for f in r.features), roles)
         used = {role: roles[role] for role in sorted(needed)}
@@ -185,6 +189,25 @@ class _Choice:
     levels: str
     samples: Samples
 
+    def visible(self, concepts: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of a class's concepts that this raster can show.
+
+        Raises:
+            BackendError: None of them.
+        """
+        shown, errors = [], []
+        for concept in concepts:
+            try:
+                self.rules([concept])
+                shown.append(concept)
+            except BackendError as error:
+                errors.append(error)
+        if not shown:
+            raise errors[0]
+        for refusal in errors:
+            log.warning("%s; looking for %s alone", refusal, " and ".join(shown))
+        return tuple(shown)
+
     def rules(self, concepts: Sequence[str]) -> tuple[Rule, ...]:
         """Return one rule per concept, each after those it refers to."""
         chosen: dict[str, Rule] = {}
@@ -217,6 +240,11 @@ class _Choice:
         for rule in options:
             if _needs(rule) <= roles.keys() and self.samples.allow(rule.where):
                 return rule
+        if len(self.raster.bands) == 1:
+            raise BackendError(
+                f"'{concept}' cannot be told from one grey band; spectral needs at least red, "
+                "green and blue: pass such a raster, or a model with --backend"
+            )
         known = ", ".join(f"{role}={n}" for role, n in roles.items()) or "no role is known"
         ways = " or ".join(dict.fromkeys("+".join(sorted(_needs(r))) for r in options))
         raise BackendError(

@@ -26,7 +26,8 @@ MAX_STEPS = 32
 """Longest climb in pixels; a power of two."""
 
 _LARGEST_HALF_PX = 7
-"""Half the largest smoothing box: keeps the reach of a crown within half the default overlap."""
+"""Half the largest smoothing box: keeps the reach of a crown within half the default overlap, and
+the sums of PASSES boxes within 32 bits."""
 
 _RADIUS_M = 3.2
 """Reach of a climb on the ground, where pixels are coarse enough for it."""
@@ -74,13 +75,13 @@ def delineate(evidence: Plane, mask: NDArray[np.bool_], shape: CrownShape) -> ND
         mask: (row, col), the pixels that may belong to a crown.
         shape: Sizes of the search.
     """
-    surface = np.rint(evidence * np.float32(LEVELS)).astype(np.int64)
+    surface = np.rint(evidence * np.float32(LEVELS)).astype(np.int32)
     for _ in range(PASSES):
         surface = box_sum(surface, shape.box_px)
     parent = _uphill(surface)
     peak = parent
     for _ in range(shape.steps.bit_length() - 1):
-        peak = peak[peak]
+        peak = peak.take(peak)
     full = LEVELS * shape.box_px ** (2 * PASSES)
     high = surface.ravel()[peak] >= int(shape.least_peak * full)
     keep = mask.ravel() & high & (parent[peak] == peak)
@@ -90,7 +91,7 @@ def delineate(evidence: Plane, mask: NDArray[np.bool_], shape: CrownShape) -> ND
     return labels.reshape(mask.shape)
 
 
-def _uphill(surface: NDArray[np.int64]) -> NDArray[np.int32]:
+def _uphill(surface: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return for each pixel, flat, the flat index of the highest of its 3x3 neighbourhood.
 
     Of equals the last in row-major order wins, itself included: a strict order, hence no cycles.

@@ -1,8 +1,9 @@
 """What can be seen at a pixel? Bands, indices, brightness, and their local mean and spread.
 
 A feature is named: `red`, `NDVI`, `brightness`, `NDVI@7` (mean over 7x7 pixels), `brightness~7`
-(standard deviation over 7x7), `brightness%7` (the latter by the former), `red*NDVI` (product). Local sums are taken over integers, so that
-they are the same whatever the window; nothing here looks farther than half a box.
+(standard deviation over 7x7), `brightness%7` (the latter by the former), `red*NDVI` (product).
+Local sums are taken over integers, so that they are the same whatever the window; nothing here
+looks farther than half a box.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ class Features:
         if kind == "~":
             return self._spread(base, width)
         if kind == "%":
-            return self[f"{base}~{width}"] / np.fmax(self[f"{base}@{width}"], _LEAST_MEAN)
+            spread = self[f"{base}~{width}"].copy()
+            spread /= np.maximum(self[f"{base}@{width}"], _LEAST_MEAN)
+            return spread
         if base == "brightness":
             return self._brightness()
         if base == "saturation":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TILE = "multispectral_coast_olinda.tif"
-LEGEND = Legend.parse("water, forest, built-up, sand")
+LEGEND = Legend.parse("water, forest, built-up")
 
 
 def sample_tile(name: str) -> Path:

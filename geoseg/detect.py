@@ -116,7 +116,7 @@ def detect_each(job: Job, indices: Sequence[int]) -> Iterator[Receipt]:
                 job.store.put(index, labels)
             except Exception as error:  # the boundary: any failure becomes a recorded tile
                 reason = f"{type(error).__name__}: {error}"
-                log.warning("tile %s failed: %s", job.grid[index].name, reason)
+                log.warning("tile %s failed: %s", job.grid.name(index), reason)
                 log.debug("", exc_info=True)
                 job.store.fail(index, reason)
                 yield Receipt(index, 0, reason)

@@ -44,9 +44,8 @@ MAX_BANDS = 64
 MAX_PIXELS = 10**13
 """Larger rasters are taken for damaged headers."""
 
-_GDAL = {"GDAL_CACHEMAX": 64, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
-# ^ GDAL's default cache is 5 % of the machine's memory per process; listing the folder of a
-#   remote file costs a request per open.
+_CACHE_MB = 64
+"""GDAL's own default is 5 % of the machine's memory, in each process."""
 
 _MAGIC = (
     (b"<!doctype html", "an HTML page"),
@@ -99,9 +98,11 @@ class GeoTiff:
         """
         where = RasterioWindow(window.x0, window.y0, window.width, window.height)
         try:
-            with rasterio.Env(**_GDAL):
+            with _gdal(self.path):
                 dataset = self._dataset()
-                data = dataset.read(list(self.indexes), window=where)
+                # One type for all bands: rasterio refuses to mix them.
+                kind = np.result_type(*(band.dtype for band in self.bands))
+                data = dataset.read(list(self.indexes), window=where, out_dtype=kind)
                 valid = self._valid(dataset, data, where)
         except RasterioError as error:
             self._local.dataset = None
@@ -168,7 +169,7 @@ def open_raster(
     name = str(path)
     _check_file(name)
     try:
-        with rasterio.Env(**_GDAL), warnings.catch_warnings():
+        with _gdal(name), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(name) as dataset:
                 return _describe(name, dataset, bands, sensor)
@@ -176,6 +177,13 @@ def open_raster(
         raise RasterError(
             f"{name} is not a raster that can be opened{_looks_like(name)}: {error}"
         ) from error
+
+
+def _gdal(name: str) -> rasterio.Env:
+    if _is_remote(name):
+        # Listing the folder of a remote file costs requests; side-cars matter on local disks only.
+        return rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
+    return rasterio.Env(GDAL_CACHEMAX=_CACHE_MB)
 
 
 def _is_remote(name: str) -> bool:
@@ -294,6 +302,13 @@ def _transform(name: str, dataset: DatasetReader) -> Affine:
 
 def _crs(name: str, dataset: DatasetReader) -> str | None:
     if dataset.crs is None:
+        if dataset.transform == Affine.identity():
+            log.warning(
+                "%s is not georeferenced: polygons are in pixels, rows counted from the top, and "
+                "areas stay empty",
+                name,
+            )
+            return None
         log.warning(
             "%s has no coordinate reference system: polygons are in its own coordinates and "
             "areas stay empty", name

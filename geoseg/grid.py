@@ -27,11 +27,6 @@ class Tile:
     read: Window
     """The pixels it may look at: the core grown by the halo, inside the raster."""
 
-    @property
-    def name(self) -> str:
-        """Name used for files and messages: row and column of the tile."""
-        return f"r{self.row:05d}_c{self.col:05d}"
-
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -97,6 +92,11 @@ class Grid:
             self.raster.y1 if row == rows - 1 else y0 + self.core_px,
         )
         return Tile(row, col, core, core.grow(self.halo_px, self.raster))
+
+    def name(self, index: int) -> str:
+        """Return the name used for files and messages: row and column of the tile."""
+        row, col = divmod(index, self.shape[1])
+        return f"r{row:05d}_c{col:05d}"
 
     def __iter__(self) -> Iterator[Tile]:
         """Yield every tile, row by row."""

@@ -232,7 +232,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         final,
         count,
         len(job.grid),
-        {job.grid[i].name: reason for i, reason in failed.items()},
+        {job.grid.name(i): reason for i, reason in failed.items()},
         seam_plan.broken,
         watch.seconds,
         keep,
@@ -382,7 +382,7 @@ def _write(
             done += len(found.number)
             watch("write", min(done, total), total)
 
-    holes = [(job.grid[i].name, reason, _outline(job, i)) for i, reason in failed.items()]
+    holes = [(job.grid.name(i), reason, _outline(job, i)) for i, reason in failed.items()]
     count = write(target, drawn(), holes)
     watch("write", total, total)
     return count

@@ -80,10 +80,10 @@ class Store:
             )
 
     def _tile(self, index: int) -> Path:
-        return self.path / "tiles" / f"{self.grid[index].name}.tile"
+        return self.path / "tiles" / f"{self.grid.name(index)}.tile"
 
     def _failure(self, index: int) -> Path:
-        return self.path / "failed" / f"{self.grid[index].name}.txt"
+        return self.path / "failed" / f"{self.grid.name(index)}.txt"
 
     def put(self, index: int, labels: Labels) -> None:
         """Keep the labels of a tile."""
@@ -117,7 +117,7 @@ class Store:
     def missing(self) -> list[int]:
         """Return the tiles that are not done; failed ones are tried again."""
         done = {file.name for file in (self.path / "tiles").iterdir()}
-        return [i for i in range(len(self.grid)) if self._tile(i).name not in done]
+        return [i for i in range(len(self.grid)) if f"{self.grid.name(i)}.tile" not in done]
 
     def failed(self) -> dict[int, str]:
         """Return the reason for each tile that failed."""
@@ -125,7 +125,7 @@ class Store:
         return {
             i: self._failure(i).read_text("utf-8")
             for i in (range(len(self.grid)) if names else ())
-            if self._failure(i).name in names
+            if f"{self.grid.name(i)}.txt" in names
         }
 
     def remove(self) -> None:

@@ -1,0 +1,130 @@
+"""Layers only import downward, and importing geoseg is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import geoseg
+
+ROOT = Path(geoseg.__file__).parent
+
+LAYERS = (
+    ("errors", "window"),
+    ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
+    ("stretch", "raster", "geotiff", "backends"),
+    ("store", "polygons", "seams", "detect", "features"),
+    ("executors", "export"),
+    ("run",),
+    ("cli", "preview", "__main__"),
+)
+"""From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
+
+HEAVY = ("torch", "transformers", "dask", "geopandas", "matplotlib", "rasterio", "scipy", "pyarrow")
+
+PURE = ("errors", "window", "frame", "grid", "runs", "legend", "bands", "config", "instances",
+        "seams", "polygons")  # fmt: skip
+INPUT_OUTPUT = ("rasterio", "pyogrio", "geopandas", "pyarrow", "fiona", "osgeo", "requests")
+
+MODULES = {
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+    for p in sorted(ROOT.rglob("*.py"))
+    if p != ROOT / "__init__.py"
+}
+
+
+def level(module: str) -> int:
+    top = module.split(".")[0]
+    found = [k for k, layer in enumerate(LAYERS) if top in layer]
+    assert found, f"geoseg/{top} is in no layer; give it a place in LAYERS of tests/test_imports.py"
+    return found[0]
+
+
+def imports(path: Path, *, everywhere: bool = True) -> set[str]:
+    """Return the modules a file imports when it runs; not those for type checkers only."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    nodes = ast.walk(tree) if everywhere else iter(tree.body)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively; write geoseg.…"
+            found.add(node.module or "")
+            if node.module in ("geoseg", "geoseg.backends", "geoseg.export"):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {n for n in names if n.removeprefix("geoseg.") in MODULES}
+    return found
+
+
+def own(path: Path, *, everywhere: bool = True) -> set[str]:
+    found = {m.removeprefix("geoseg.") for m in imports(path, everywhere=everywhere)
+             if m.startswith("geoseg.")}  # fmt: skip
+    return {m for m in found if m in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_layers_only_import_downward(module):
+    for used in own(MODULES[module]):
+        # A lazy import upward is honest only where a caller hands the module in.
+        lazily = used not in own(MODULES[module], everywhere=False)
+        same_idea = used.split(".")[0] == module.split(".")[0]
+        assert same_idea or level(used) <= level(module), (
+            f"geoseg.{module} (layer {level(module)}) imports geoseg.{used} (layer {level(used)}"
+            f"{', lazily' if lazily else ''}): lower layers must not know of higher ones"
+        )
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {m: own(p, everywhere=False) - {m} for m, p in MODULES.items()}
+    while graph:
+        free = [m for m, used in graph.items() if not used & graph.keys()]
+        assert free, f"these modules import each other in a circle: {', '.join(sorted(graph))}"
+        for module in free:
+            del graph[module]
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_core_does_no_input_or_output(module):
+    bad = {m.split(".")[0] for m in imports(MODULES[module])} & set(INPUT_OUTPUT)
+    assert not bad, f"geoseg.{module} is pure, but imports {', '.join(sorted(bad))}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_torch_is_known_to_model_adapters_only(module):
+    tops = {m.split(".")[0] for m in imports(MODULES[module])}
+    assert module.startswith("backends.") or not tops & {"torch", "transformers"}, (
+        f"geoseg.{module} imports a model library; only adapters in geoseg.backends may"
+    )
+
+
+@pytest.mark.parametrize("module", ["geoseg", "geoseg.cli"])
+def test_importing_is_light(module):
+    if module == "geoseg.cli" and "cli" not in MODULES:
+        pytest.skip("there is no command line yet")
+    code = f"import sys, {module}; print(*sorted(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    assert done.stdout.strip() == "", f"import {module} loads {done.stdout.strip()}"
+
+
+def test_public_names_are_few_sorted_and_real():
+    assert geoseg.__all__ == sorted(geoseg.__all__)
+    assert len(geoseg.__all__) <= 12
+    for name in geoseg.__all__:
+        assert getattr(geoseg, name).__name__ == name
+    assert dir(geoseg) == geoseg.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'Segment'"):
+        geoseg.Segment  # noqa: B018
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (ROOT / "py.typed").is_file()

@@ -20,7 +20,7 @@ from geoseg.window import Window
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-Steps = NDArray[np.int32]
+Steps = NDArray[np.int16]
 
 SCORE_STEPS = 10_000
 """Scores are summed as integers of 1/10,000, so that no sum depends on its order."""
@@ -222,7 +222,7 @@ def _inside(window: Window, outer: Window) -> Mask:
 
 
 def _quantise(score: NDArray[np.float32] | np.float32) -> Steps:
-    steps: Steps = np.rint(np.asarray(score, np.float32) * np.float32(SCORE_STEPS)).astype(np.int32)
+    steps: Steps = np.rint(np.asarray(score, np.float32) * np.float32(SCORE_STEPS)).astype(np.int16)
     return steps
 
 
@@ -268,11 +268,11 @@ def _object_part(
     runs["label"] = lut[runs["label"]]
     every = instances.evidence
     if every is None or all(every[i] is None for i in source.tolist()):
-        each = _quantise(instances.scores[source])
+        each = _quantise(instances.scores[source]).astype(np.int64)
         area = _pixels(runs, len(labels))
         core = _pixels(clip(runs, scope.core), len(labels))
         return _Part(runs, instances.classes[source].astype(np.int64), area * each, core * each)
-    steps = np.zeros(plane.shape, np.int32)
+    steps = np.zeros(plane.shape, np.int16)
     for label, i in zip(labels.tolist(), source.tolist(), strict=True):
         x0, y0, x1, y1 = instances.boxes[i].tolist()
         mine = plane[y0:y1, x0:x1] == label
@@ -296,18 +296,18 @@ def _covers(
         value = _quantise(instances.scores[i] if shown is None else shown)
         cls = int(instances.classes[i])
         if cls not in strength:
-            strength[cls] = np.full(scope.read.shape, -1, np.int32)
+            strength[cls] = np.full(scope.read.shape, -1, np.int16)
         view = strength[cls][y0:y1, x0:x1]
         inside = instances.masks[i] & valid[y0:y1, x0:x1]
         np.copyto(view, np.maximum(view, value), where=inside)
     if legend.exclusive and len(strength) > 1:
-        taken = np.full(scope.read.shape, -1, np.int32)
+        taken = np.full(scope.read.shape, -1, np.int16)
         for cls in sorted(strength):
             np.maximum(taken, strength[cls], out=taken)
         for cls in sorted(strength):
             lost = strength[cls] != taken
             # Who won takes the pixel out of reach of equals that come later in the legend.
-            taken[~lost & (taken >= 0)] = np.iinfo(np.int32).max
+            taken[~lost & (taken >= 0)] = np.iinfo(np.int16).max
             strength[cls][lost] = -1
     for cls in sorted(strength):
         yield _cover_part(cls, strength[cls], scope)

@@ -20,7 +20,8 @@ LAYERS = (
     ("store", "polygons", "seams", "detect", "features"),
     ("executors", "export"),
     ("run",),
-    ("cli", "preview", "__main__"),
+    ("preview", "demo"),
+    ("cli", "__main__"),
 )
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 
@@ -57,10 +58,9 @@ def imports(path: Path, *, everywhere: bool = True) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} imports relatively; write geoseg.…"
-            found.add(node.module or "")
-            if node.module in ("geoseg", "geoseg.backends", "geoseg.export"):
-                names = {f"{node.module}.{alias.name}" for alias in node.names}
-                found |= {n for n in names if n.removeprefix("geoseg.") in MODULES}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {n for n in names if n.removeprefix("geoseg.") in MODULES}
+            found |= modules | ({node.module or ""} if names - modules else set())
     return found
 
 

@@ -342,10 +342,16 @@ class _Found:
     mask: NDArray[np.bool_]
     evidence: Plane
 
+    @property
+    def score(self) -> float:
+        """Mean evidence: which of two objects keeps a pixel that both claim."""
+        return float(self.evidence[self.mask].mean(dtype=np.float64))
+
 
 def _segment(plan: _Plan, tile: Pixels) -> Instances:
     planes = _evidence(plan, tile)
     found: list[_Found] = []
+    covers: list[_Found] = []
     # Regions that only meet outside the trusted window must not become one.
     counted = np.zeros_like(tile.valid)
     inside = tile.trust.slices_in(tile.window)
@@ -354,14 +360,16 @@ def _segment(plan: _Plan, tile: Pixels) -> Instances:
         least = np.float32(wanted.threshold)
         mask = (evidence >= least) & counted
         if wanted.shape == "cover":
-            found += _cut(cls, mask.astype(np.int32), evidence)
+            covers.append(_Found(cls, (0, 0, mask.shape[1], mask.shape[0]), mask, evidence))
         elif wanted.shape == "crowns" and plan.crown is not None:
             shown = np.where(tile.valid, evidence, np.float32(0))
             found += _cut(cls, crowns.delineate(shown, mask, plan.crown), evidence)
         else:
             labels, _ = ndimage.label(_opened(tile.valid & (evidence >= least)) & counted)
             found += _cut(cls, labels, evidence)
-    return _instances(found)
+    # A cover's pixels carry their own evidence, and no score is asked of it.
+    scores = [*(f.score for f in found), *(0.0 for _ in covers)]
+    return _instances([*found, *covers], scores)
 
 
 def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -382,10 +390,9 @@ def _cut(cls: int, labels: NDArray[np.int32], evidence: Plane) -> Iterator[_Foun
             yield _Found(cls, box, labels[where] == label, evidence[where])
 
 
-def _instances(found: Sequence[_Found]) -> Instances:
+def _instances(found: Sequence[_Found], scores: Sequence[float]) -> Instances:
     if not found:
         return Instances.empty()
-    scores = [float(f.evidence[f.mask].mean(dtype=np.float64)) for f in found]
     return Instances(
         boxes=np.array([f.box for f in found], np.int32),
         masks=[f.mask for f in found],

@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,7 @@ class GeoTiff:
             "path": self.path,
             "shape": [len(self.indexes), self.frame.height, self.frame.width],
             "bands": list(self.indexes),
+            "roles": dict(sorted(self.roles.items())),
         }
         file = Path(self.path)
         if not _is_remote(self.path) and file.exists():
@@ -236,7 +237,7 @@ def _describe(
     palette = _palette(dataset)
     if palette is not None:
         colours = tuple(Band(c, c) for c in ("red", "green", "blue"))
-        mask, alpha, nodata = _mask(dataset, (1,))
+        mask, alpha, nodata = _mask(dataset, (1,), ())
         roles = resolve(colours, given, sensor)
         return GeoTiff(name, frame, colours, roles, (1,), mask, palette, alpha, nodata)
     roles = resolve(every, given, sensor)
@@ -249,7 +250,7 @@ def _describe(
             f"{name} has {len(indexes)} bands, at most {MAX_BANDS} are read; name those to use "
             "with --bands red=..,green=..,blue=..,nir=.."
         )
-    mask, alpha, nodata = _mask(dataset, indexes)
+    mask, alpha, nodata = _mask(dataset, indexes, [indexes[n - 1] for n in roles.values()])
     shown = tuple(every[i - 1] for i in indexes)
     return GeoTiff(name, frame, shown, roles, indexes, mask, None, alpha, nodata)
 
@@ -348,17 +349,21 @@ def _palette(dataset: DatasetReader) -> np.ndarray[Any, Any] | None:
 
 
 def _mask(
-    dataset: DatasetReader, indexes: tuple[int, ...]
+    dataset: DatasetReader, indexes: tuple[int, ...], used: Sequence[int]
 ) -> tuple[str, int, tuple[float | None, ...]]:
-    """Return where validity comes from, the alpha band, and nodata values."""
+    """Return where validity comes from, the alpha band, and nodata values.
+
+    A band marked alpha that has a role of its own is no mask: GDAL marks the fourth band of any
+    8-bit RGB file so, and in aerial imagery it is near infrared.
+    """
     nodata = tuple(
         int(v) if v is not None and v.is_integer() else v
         for v in (dataset.nodatavals[i - 1] for i in indexes)
     )
-    if ColorInterp.alpha in dataset.colorinterp:
-        return "alpha", dataset.colorinterp.index(ColorInterp.alpha) + 1, nodata
-    flags = dataset.mask_flag_enums[0]
-    if MaskFlags.per_dataset in flags:
+    alpha = [i for i, c in enumerate(dataset.colorinterp, 1) if c == ColorInterp.alpha]
+    if alpha and alpha[0] not in used:
+        return "alpha", alpha[0], nodata
+    if MaskFlags.per_dataset in dataset.mask_flag_enums[0] and not alpha:
         return "mask", 0, nodata
     if any(v is not None for v in nodata):
         return "nodata", 0, nodata

@@ -253,9 +253,7 @@ def shapes(height: int, width: int, random: np.random.Generator) -> np.ndarray:
     return ids
 
 
-def classes_image(
-    height: int, width: int, random: np.random.Generator, count: int
-) -> np.ndarray:
+def classes_image(height: int, width: int, random: np.random.Generator, count: int) -> np.ndarray:
     """Draw class index + 1 per pixel, 0 for none: regions of `count` classes that touch."""
     clouds = np.stack(
         [

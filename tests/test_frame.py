@@ -33,9 +33,7 @@ PLACES = {
 }
 OUTER = [(0, 0), (600, 0), (600, 450), (300, 450), (300, 200), (0, 200)]
 HOLE = [(400, 50), (400, 150), (500, 150), (500, 50)]
-SHAPE = shapely.MultiPolygon(
-    [shapely.Polygon(OUTER, [HOLE]), shapely.box(20, 300, 120, 440)]
-)
+SHAPE = shapely.MultiPolygon([shapely.Polygon(OUTER, [HOLE]), shapely.box(20, 300, 120, 440)])
 
 
 def frame_of(place: str, width: int = 700, height: int = 500) -> Frame:

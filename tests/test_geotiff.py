@@ -275,11 +275,18 @@ def test_what_is_no_usable_raster_is_refused_in_one_line(tmp_path, kind):
 
 def test_a_huge_block_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "bad.tif"
-    shape = {"width": 20000, "height": 20000, "blockxsize": 20000, "blockysize": 20000}
-    options = {"tiled": True, "driver": "GTiff", "count": 1, "dtype": "uint8", "sparse_ok": True, **UTM}
+    shape = dict.fromkeys(("width", "height", "blockxsize", "blockysize"), 20000)
+    options = {
+        "tiled": True,
+        "driver": "GTiff",
+        "count": 1,
+        "dtype": "uint8",
+        "sparse_ok": True,
+        **UTM,
+    }
     with rasterio.open(path, "w", **shape, **options):
         pass
-    with pytest.raises(RasterError, match="has blocks of 20000 x 20000 pixels .*TILED=YES"):
+    with pytest.raises(RasterError, match=r"has blocks of 20000 x 20000 pixels .*TILED=YES"):
         open_raster(path)
 
 

@@ -83,7 +83,7 @@ def test_tiles_come_row_by_row_under_their_index(grid):
     rows, cols = grid.shape
     assert len(tiles) == len(grid) == rows * cols
     assert [(t.row, t.col) for t in tiles] == [(r, c) for r in range(rows) for c in range(cols)]
-    assert len({t.name for t in tiles}) == len(tiles)
+    assert len({grid.name(i) for i in range(len(grid))}) == len(tiles)
     for index in (-1, len(grid)):
         with pytest.raises(IndexError, match=f"tile {index} of {len(grid)}"):
             grid[index]

@@ -39,7 +39,7 @@ MODULES = {
 
 
 def level(module: str) -> int:
-    top = module.split(".")[0]
+    top = module.partition(".")[0]
     found = [k for k, layer in enumerate(LAYERS) if top in layer]
     assert found, f"geoseg/{top} is in no layer; give it a place in LAYERS of tests/test_imports.py"
     return found[0]

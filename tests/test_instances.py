@@ -171,8 +171,7 @@ def test_the_order_of_unequal_instances_does_not_matter(answer, random):
         labels = flatten(each, OBJECTS, EVERYWHERE, SCOPE)
         seen.append(
             sorted(
-                (f.item(), (paint(labels, k) > 0).tobytes())
-                for k, f in enumerate(labels.facts, 1)
+                (f.item(), (paint(labels, k) > 0).tobytes()) for k, f in enumerate(labels.facts, 1)
             )
         )
     assert seen[0] == seen[1]

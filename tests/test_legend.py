@@ -134,7 +134,7 @@ def test_a_file_says_all_there_is_to_say(tmp_path):
         ('[[class]]\nname = "a"\nthreshold = nan', "class 1 'a': threshold: "),
         ('[[class]]\nname = "a"\nprompts = [""]', "class 1 'a': prompts: "),
         ('[[class]]\nname = "A"\n[[class]]\nname = "a"', "class 'a' is named twice"),
-        ('[[class]]\nname = 3', "class 1 "),
+        ("[[class]]\nname = 3", "class 1 "),
         ("name = forest", "is not TOML"),
     ],
 )  # fmt: skip
@@ -158,7 +158,7 @@ def test_blank_names_are_refused_in_a_file_too(tmp_path, text):
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="neither a file nor a preset .deforestation, landuse"):
+    with pytest.raises(ConfigError, match=r"neither a file nor a preset .deforestation, landuse"):
         Legend.load("forests.toml")
     with pytest.raises(ConfigError, match="cannot be read"):
         Legend.load(tmp_path)

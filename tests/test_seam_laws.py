@@ -46,8 +46,7 @@ LAYERS = st.sampled_from([voronoi, blobs, shapes])
 
 def drawn(features) -> list[tuple[bytes, str]]:
     return sorted(
-        (canonical(g), c)
-        for g, c in zip(features.geometry, features["class"], strict=True)
+        (canonical(g), c) for g, c in zip(features.geometry, features["class"], strict=True)
     )
 
 
@@ -93,9 +92,7 @@ def test_connected_regions_seen_as_objects_equal_the_untiled_truth(size, cut, ra
     # Here a tile does not know that two of its parts meet outside of it.
     image = classes_image(*size, random, count)
     model = ByComponent(tuple(range(count)), cut.context)
-    run = geoseg.segment(
-        raster(image), legend(*["object"] * count), backend=model, **cut.settings
-    )
+    run = geoseg.segment(raster(image), legend(*["object"] * count), backend=model, **cut.settings)
     want = []
     for cls in range(count):
         labels, n = ndimage.label(image == cls + 1)
@@ -323,7 +320,11 @@ def test_the_order_of_tiles_does_not_matter(tmp_path: Path, monkeypatch: pytest.
 
     ids, classes = objects((90, 100), voronoi, np.random.default_rng(4))
     in_order = Store.missing
-    orders = (lambda found: found, lambda found: found[::-1], lambda found: found[::2] + found[1::2])
+    orders = (
+        lambda found: found,
+        lambda found: found[::-1],
+        lambda found: found[::2] + found[1::2],
+    )
     for name, order in enumerate(orders):
         monkeypatch.setattr(Store, "missing", lambda self, o=order: o(in_order(self)))
         geoseg.segment(

@@ -62,7 +62,7 @@ def test_what_is_missing_is_what_was_not_put(store):
 
 
 def test_a_half_written_file_does_not_count(store):
-    (store.path / "tiles" / f"{GRID[0].name}.tile.123.part").write_bytes(b"half")
+    (store.path / "tiles" / f"{GRID.name(0)}.tile.123.part").write_bytes(b"half")
     assert 0 in store.missing()
 
 
@@ -79,7 +79,7 @@ def test_a_damaged_file_is_reported(store, where):
     blob = bytearray(path.read_bytes())
     blob[where] ^= 0x55
     path.write_bytes(blob)
-    with pytest.raises(OutputError, match=f"{GRID[0].name}.tile is damaged; remove it and run"):
+    with pytest.raises(OutputError, match=f"{GRID.name(0)}.tile is damaged; remove it and run"):
         store.get(0)
 
 

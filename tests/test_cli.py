@@ -1,0 +1,230 @@
+"""The command: exit codes, one clear line for bad input, nothing written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from geoseg import cli, config
+from geoseg.backends import BUILT_IN, BackendInfo
+
+PROFILE = {"driver": "GTiff", "crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
+
+
+def write(path: Path, data: np.ndarray, **extra: object) -> Path:
+    count, height, width = data.shape
+    size = {"count": count, "height": height, "width": width, "dtype": data.dtype}
+    with rasterio.open(path, "w", **PROFILE, **size, **extra) as target:
+        target.write(data)
+    return path
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A lake in a meadow: red, green, blue, near infrared."""
+    data = np.empty((4, 90, 120), np.uint8)
+    data[:] = np.array([70, 110, 60, 190], np.uint8)[:, None, None]
+    data[:, 20:60, 30:100] = np.array([30, 50, 60, 10], np.uint8)[:, None, None]
+    return write(tmp_path / "scene.tif", data, photometric="MINISBLACK")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command in this process; returns exit code, stdout and stderr."""
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        out, err = capsys.readouterr()
+        code = done.value.code
+        return (0 if code is None else int(code)), out, err
+
+    yield call
+    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_a_map_is_made_and_reported(run, scene, tmp_path):
+    out = tmp_path / "map.gpkg"
+    code, _, err = run("segment", scene, "--prompt", "water, vegetation", "--out", out)
+    assert code == 0
+    assert "2 polygons" in err
+    found = gpd.read_file(out, layer="features")
+    water = found[found["class"] == "water"]
+    assert water.area_ha.sum() == pytest.approx(40 * 70 * 100 / 1e4, rel=1e-3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.gpkg", "scene.tif"]
+
+
+def test_a_fourth_band_marked_alpha_is_near_infrared_if_the_user_says_so(run, scene, tmp_path):
+    with rasterio.open(scene) as source:
+        marked = write(tmp_path / "marked.tif", source.read(), photometric="RGB", alpha="YES")
+    maps = []
+    for path, options in ((scene, ()), (marked, ("--sensor", "naip"))):
+        out = tmp_path / f"{path.stem}.gpkg"
+        assert run("segment", path, "--prompt", "water", "--out", out, *options)[0] == 0
+        maps.append(gpd.read_file(out, layer="features"))
+    assert len(maps[0]) == 1
+    assert maps[0].equals(maps[1])
+
+
+def test_json_goes_to_stdout_and_is_one_object(run, scene, tmp_path):
+    out = tmp_path / "map.fgb"
+    code, text, _ = run("segment", scene, "--prompt", "water", "--out", out, "--json")
+    report = json.loads(text)
+    assert code == 0
+    assert report["features"] == 1
+    assert report["complete"] is True
+    assert report["failed"] == {}
+
+
+def test_plan_reads_no_pixels_and_writes_nothing(run, scene, tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a pixel was read")
+
+    monkeypatch.setattr("geoseg.geotiff.GeoTiff.read", refuse)
+    code, text, _ = run("plan", scene, "--prompt", "water", "--tile", 64, "--overlap", 16, "--json")
+    assert code == 0
+    plan = json.loads(text)
+    assert (plan["tiles"], plan["width"], plan["height"]) == (6, 120, 90)
+    assert list(tmp_path.iterdir()) == [scene]
+
+
+def test_backends_lists_words_and_what_is_missing(run, monkeypatch):
+    missing = BackendInfo("dream", "dream.model:Dream", "dreams", "models", ("no_such_module_x",))
+    monkeypatch.setattr("geoseg.backends.BUILT_IN", {**BUILT_IN, "dream": missing})
+    code, _, err = run("backends")
+    assert code == 0
+    assert "river" in err
+    assert 'pip install "geoseg[models]"' in err
+    _, text, _ = run("backends", "--json")
+    rows = {row["name"]: row for row in json.loads(text)}
+    assert rows["spectral"]["installed"]
+    assert not rows["dream"]["installed"]
+
+
+SEGMENT = ("segment", "{scene}", "--out", "{folder}/map.gpkg")
+BAD = {
+    "missing file": (("segment", "{folder}/no.tif", "--prompt", "water", "--out", "{folder}/m.gpkg"), "no such file"),
+    "not a raster": (("segment", "{folder}/text.tif", "--prompt", "water", "--out", "{folder}/m.gpkg"), "not a raster"),
+    "complex": (("segment", "{folder}/complex.tif", "--prompt", "water", "--out", "{folder}/m.gpkg"), "complex"),
+    "no prompt": (SEGMENT, "--prompt"),
+    "two ways to ask": ((*SEGMENT, "--prompt", "water", "--legend", "landuse"), "either"),
+    "empty prompt": ((*SEGMENT, "--prompt", " . , "), "no class name"),
+    "unknown word": ((*SEGMENT, "--prompt", "watr"), "water"),
+    "unknown word names the way out": ((*SEGMENT, "--prompt", "zebra crossing"), "--backend"),
+    "duplicate": ((*SEGMENT, "--prompt", "Water, water"), "twice"),
+    "threshold": ((*SEGMENT, "--prompt", "water", "--threshold", "1.5"), "--threshold"),
+    "threshold nan": ((*SEGMENT, "--prompt", "water", "--threshold", "nan"), "--threshold"),
+    "overlap too large": ((*SEGMENT, "--prompt", "water", "--tile", "64", "--overlap", "64"), "overlap 64"),
+    "overlap negative": ((*SEGMENT, "--prompt", "water", "--overlap", "-1"), "overlap -1"),
+    "tile zero": ((*SEGMENT, "--prompt", "water", "--tile", "0"), "--tile"),
+    "tile word": ((*SEGMENT, "--prompt", "water", "--tile", "big"), "--tile"),
+    "workers": ((*SEGMENT, "--prompt", "water", "--workers", "0"), "--workers"),
+    "band that does not exist": ((*SEGMENT, "--prompt", "water", "--bands", "red=1,nir=9"), "1..4"),
+    "band role": ((*SEGMENT, "--prompt", "water", "--bands", "rad=1"), "red"),
+    "sensor": ((*SEGMENT, "--prompt", "water", "--sensor", "hubble"), "sentinel2"),
+    "backend": ((*SEGMENT, "--prompt", "water", "--backend", "spectrl"), "spectral"),
+    "legend file": ((*SEGMENT, "--legend", "{folder}/no.toml"), "landuse"),
+    "legend field": ((*SEGMENT, "--legend", "{folder}/legend.toml"), "class 2 'lake': unknown field 'color'"),
+    "format": (("segment", "{scene}", "--prompt", "water", "--out", "{folder}/map.xyz"), ".gpkg"),
+    "no folder": (("segment", "{scene}", "--prompt", "water", "--out", "{folder}/no/map.gpkg"), "does not exist"),
+    "output is the input": (("segment", "{folder}/same.gpkg", "--prompt", "water", "--out", "{folder}/same.gpkg"), "input"),
+    "output is there": (("segment", "{scene}", "--prompt", "water", "--out", "{folder}/there.gpkg"), "--overwrite"),
+    "unknown option": ((*SEGMENT, "--prompt", "water", "--tiles", "64"), "--tile"),
+    "demo folder": (("demo", "--folder", "{folder}/no"), "does not exist"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_and_nothing_written(run, scene, tmp_path, case):
+    (tmp_path / "text.tif").write_text("hello")
+    (tmp_path / "there.gpkg").write_text("precious")
+    (tmp_path / "legend.toml").write_text(
+        '[[class]]\nname = "forest"\n[[class]]\nname = "lake"\ncolor = "#0000ff"\n'
+    )
+    write(tmp_path / "complex.tif", np.zeros((1, 8, 8), np.complex64))
+    scene.rename(tmp_path / "same.gpkg")
+    write(scene, np.zeros((4, 8, 8), np.uint8))
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    arguments, words = BAD[case]
+    filled = [a.format(scene=scene, folder=tmp_path) for a in arguments]
+    code, out, err = run(*filled)
+    assert code == 2, err
+    assert words in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+    message = [line for line in err.splitlines() if line.lower().startswith("error")]
+    assert len(message) == 1
+
+
+def test_a_read_error_costs_its_tile_and_exit_1(run, tmp_path):
+    rng = np.random.default_rng(0)
+    data = rng.integers(1, 255, (4, 256, 256)).astype(np.uint8)
+    layout = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    path = write(tmp_path / "torn.tif", data, **layout)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * 0.8)])
+    out = tmp_path / "map.gpkg"
+    code, _, err = run(
+        "segment", path, "--prompt", "water", "--out", out, "--tile", 64, "--overlap", 16
+    )
+    assert code == 1
+    assert "failed" in err
+    assert "Traceback" not in err
+    failed = gpd.read_file(out, layer="failed_tiles")
+    assert len(failed) > 0
+    assert failed.reason.str.contains("cannot read").all()
+
+
+def test_defaults_are_those_of_the_config():
+    assert (cli.TILE, cli.OVERLAP, cli.THRESHOLD) == (
+        config.DEFAULT_TILE_PX,
+        config.DEFAULT_OVERLAP_PX,
+        config.DEFAULT_THRESHOLD,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_is_130_and_continues_to_the_same_map(run, tmp_path, number):
+    rng = np.random.default_rng(1)
+    path = write(tmp_path / "scene.tif", rng.integers(1, 255, (4, 1500, 1500)).astype(np.uint8))
+    out = tmp_path / "map.fgb"
+    options = [
+        "--prompt",
+        "water, vegetation",
+        "--tile",
+        "64",
+        "--overlap",
+        "16",
+        "--out",
+        str(out),
+    ]
+    command = [sys.executable, "-m", "geoseg.cli", "segment", str(path), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    tiles = tmp_path / "map.fgb.geoseg" / "tiles"
+    for _ in range(600):
+        if tiles.is_dir() and len(os.listdir(tiles)) > 20:  # noqa: PTH208
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert not out.exists()
+    kept = len(list(tiles.iterdir()))
+    assert kept > 20
+    assert run("segment", path, *options)[0] == 0
+    again = out.read_bytes()
+    assert run("segment", path, *options, "--overwrite")[0] == 0
+    assert out.read_bytes() == again

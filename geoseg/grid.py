@@ -103,14 +103,17 @@ class Grid:
         return (self[i] for i in range(len(self)))
 
     def neighbours(self, index: int) -> list[int]:
-        """Return the tiles to the E, SW, S and SE whose cores touch this one's.
+        """Return the later tiles whose cores touch this one's, or whose reads share its pixels.
 
-        Over all tiles this names every two touching cores, corners included, once.
+        These are the tiles to the E, SW, S and SE; with an overlap of more than half a tile also
+        some beyond. Over all tiles this names every two of them once.
         """
         rows, cols = self.shape
         row, col = divmod(index, cols)
+        reach = max(1, -(-2 * self.halo_px // self.core_px))
         return [
-            (row + dy) * cols + col + dx
-            for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1))
-            if row + dy < rows and 0 <= col + dx < cols
+            y * cols + x
+            for y in range(row, min(row + reach + 1, rows))
+            for x in range(max(col - reach, 0), min(col + reach + 1, cols))
+            if y > row or x > col
         ]

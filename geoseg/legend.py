@@ -84,6 +84,8 @@ def _clean(text: str) -> str:
     for char in text:
         if unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn"):
             raise ValueError(f"character U+{ord(char):04X} is not allowed in a class name")
+    if not text.strip():
+        raise ValueError("a name or prompt is blank")
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
@@ -229,27 +231,27 @@ def _read(source: str) -> str:
 def _explain(error: ValidationError, data: dict[str, Any]) -> str:
     """Say in one line which field of which class is wrong."""
     first = error.errors()[0]
-    where = list(first["loc"])
-    place = ""
-    allowed = list(Legend.model_fields)
-    if where[:1] == ["classes"]:
-        allowed = list(LandClass.model_fields)
-        if len(where) > 1 and isinstance(where[1], int):
-            entry = data["classes"][where[1]]
-            name = entry.get("name") if isinstance(entry, dict) else None
-            place = f"class {where[1] + 1}" + (f" '{name}'" if name else "") + ": "
-            where = where[2:]
-        else:
-            where = where[1:]
-    else:
-        allowed = ["exclusive", "class"]
+    place, where = _place(list(first["loc"]), data)
     field = str(where[0]) if where else ""
     if first["type"] == "extra_forbidden":
+        allowed = list(LandClass.model_fields) if place else ["exclusive", "class"]
         near = get_close_matches(field, allowed, 1, 0.5)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         return f"{place}unknown field '{field}'{hint} (allowed: {', '.join(allowed)})"
     if first["type"] == "missing":
-        return f"{place}field '{'class' if field == 'classes' else field}' is missing"
+        return f"{place}field '{field}' is missing"
     message = first["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(first["input"], dict | list | tuple) else f", got {first['input']!r}"
-    return f"{place}{field + ': ' if field else ''}{message}{found if field else ''}"
+    if not field or isinstance(first["input"], dict | list | tuple):
+        return f"{place}{field + ': ' if field else ''}{message}"
+    return f"{place}{field}: {message}, got {first['input']!r}"
+
+
+def _place(loc: list[str | int], data: dict[str, Any]) -> tuple[str, list[str | int]]:
+    """Name the class that an error is in, and return the rest of its location."""
+    if loc[:1] != ["classes"]:
+        return "", loc
+    if len(loc) == 1 or not isinstance(loc[1], int):
+        return "", ["class", *loc[1:]]
+    entry = data["classes"][loc[1]]
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return f"class {loc[1] + 1}" + (f" '{name}'" if name else "") + ": ", loc[2:]

@@ -28,7 +28,9 @@ from geoseg.runs import RUN
 
 _MAGIC = b"geoseg1\n"
 _LEVEL = 1
-_HEADER = np.dtype([("crc", "<u4"), ("runs", "<i8"), ("facts", "<i8")])
+_ENTRIES = {"run.json", "tiles", "failed"}
+_COUNTS = np.dtype([("runs", "<i8"), ("facts", "<i8")])
+_CRC_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,14 @@ class Store:
         record = self.path / "run.json"
         wanted = json.loads(json.dumps(dict(fingerprint)))
         try:
-            if fresh and self.path.exists():
+            found = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+            if found - _ENTRIES:
+                raise OutputError(f"{self.path} is there but is no run folder; remove it")
+            if fresh and found:
                 self.remove()
             if record.exists():
                 self._check(record, wanted)
                 return
-            if self.path.exists() and any(self.path.iterdir()):
-                raise OutputError(f"{self.path} is there but is no run folder; remove it")
             (self.path / "tiles").mkdir(parents=True, exist_ok=True)
             (self.path / "failed").mkdir(exist_ok=True)
             _write(record, json.dumps(wanted, indent=1).encode())
@@ -88,8 +91,9 @@ class Store:
     def put(self, index: int, labels: Labels) -> None:
         """Keep the labels of a tile."""
         body = zlib.compress(labels.runs.tobytes() + labels.facts.tobytes(), _LEVEL)
-        header = np.array((zlib.crc32(body), len(labels.runs), len(labels.facts)), _HEADER)
-        _write(self._tile(index), _MAGIC + header.tobytes() + body)
+        content = np.array((len(labels.runs), len(labels.facts)), _COUNTS).tobytes() + body
+        crc = zlib.crc32(content).to_bytes(_CRC_BYTES, "little")
+        _write(self._tile(index), _MAGIC + crc + content)
         self._failure(index).unlink(missing_ok=True)
 
     def get(self, index: int) -> Labels:
@@ -102,12 +106,13 @@ class Store:
             blob = self._tile(index).read_bytes()
         except FileNotFoundError:
             return Labels.empty()
-        start = len(_MAGIC) + _HEADER.itemsize
-        header = np.frombuffer(blob[len(_MAGIC) : start].ljust(_HEADER.itemsize, b"\0"), _HEADER)[0]
-        if blob[: len(_MAGIC)] != _MAGIC or zlib.crc32(blob[start:]) != header["crc"]:
+        crc, content = blob[len(_MAGIC) :][:_CRC_BYTES], blob[len(_MAGIC) + _CRC_BYTES :]
+        intact = zlib.crc32(content) == int.from_bytes(crc, "little")
+        if not (intact and blob.startswith(_MAGIC) and len(content) > _COUNTS.itemsize):
             raise OutputError(f"{self._tile(index)} is damaged; remove it and run again")
-        body = zlib.decompress(blob[start:])
-        split = int(header["runs"]) * RUN.itemsize
+        counts = np.frombuffer(content[: _COUNTS.itemsize], _COUNTS)[0]
+        body = zlib.decompress(content[_COUNTS.itemsize :])
+        split = int(counts["runs"]) * RUN.itemsize
         return Labels(np.frombuffer(body[:split], RUN), np.frombuffer(body[split:], FACT))
 
     def fail(self, index: int, reason: str) -> None:

@@ -112,6 +112,11 @@ def test_no_corner_lies_in_the_middle_of_an_edge(image):
         (["####", "#.##", "##.#", "####"], 1, 2),  # holes that meet at a corner stay two
         ([".##", "#.#", "###"], 1, 1),  # so does one that meets the outside at a corner
         (["#####", "#...#", "#.#.#", "#...#", "#####"], 2, 1),  # an island in a lake
+        (  # a lake on an island in a lake
+            ["#######", "#.....#", "#.###.#", "#.#.#.#", "#.###.#", "#.....#", "#######"],
+            2,
+            2,
+        ),
         (["..", ".."], 0, 0),
     ],
 )

@@ -411,6 +411,7 @@ def test_no_polygon_covers_nodata(size, style, cut, random):
     left, _ = apart(np.where(valid, ids, 0))
     model = Watching(classes, cut.context)
     run = geoseg.segment(raster(ids, valid=valid), OBJECTS, backend=model, **cut.settings)
+    assert run.complete
     found = run.features()
     mask = rasterio.features.rasterize(
         [*found.geometry, shapely.Point(-1e9, 0)], valid.shape, transform=GEOREF

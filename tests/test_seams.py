@@ -132,6 +132,12 @@ def test_what_the_other_tile_denies_lowers_the_agreement():
     assert found.features["n_tiles"].tolist() == [1]
 
 
+def test_what_a_tile_cuts_and_nobody_continues_ends_at_its_core():
+    found = stitch([box(5, 20)], [])
+    assert found.draw == [PIECE]
+    assert found.features["area_px"].tolist() == [11 * 5]
+
+
 def test_outside_its_core_a_tile_alone_is_not_believed():
     assert stitch([box(17, 19)], []).draw == [DROP]
     assert stitch([], [box(13, 15)]).draw == [DROP]
@@ -146,6 +152,15 @@ def test_a_rival_that_is_mostly_covered_by_a_better_seen_one_is_dropped():
     assert found.seam.pairs["rival"].tolist() == [True]
     assert found.draw == [WHOLE, DROP]
     assert found.features["area_px"].tolist() == [50]
+
+
+def test_half_of_a_rival_is_enough_to_drop_it_and_less_is_not():
+    # 15 of its 25 pixels; the left one is as well seen, and larger.
+    assert stitch([box(8, 18)], [box(15, 20)]).draw[1] == DROP
+    # 15 of its 45 pixels.
+    found = stitch([box(8, 18)], [box(15, 24)])
+    assert found.draw == [WHOLE, WHOLE]
+    assert len(found.plan.erase) == 1
 
 
 def test_what_remains_contested_is_given_to_one_of_them():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,16 +97,19 @@ def _write_gdal(path: Path, batches: Iterator[pa.RecordBatch], target: Target, k
         }
     if kind == "GeoJSON":
         options = {"layer_options": {"RFC7946": "YES"}}
-    pyogrio.write_arrow(
-        pa.RecordBatchReader.from_batches(schema(), batches),
-        path,
-        layer=LAYER,
-        driver=kind,
-        geometry_name="geometry",
-        geometry_type="MultiPolygon",
-        crs=crs,
-        **options,
-    )
+    with warnings.catch_warnings():
+        # A raster without a CRS was announced when it was opened.
+        warnings.filterwarnings("ignore", "'crs' was not provided")
+        pyogrio.write_arrow(
+            pa.RecordBatchReader.from_batches(schema(), batches),
+            path,
+            layer=LAYER,
+            driver=kind,
+            geometry_name="geometry",
+            geometry_type="MultiPolygon",
+            crs=crs,
+            **options,
+        )
 
 
 def _to_lonlat(batches: Iterator[pa.RecordBatch], crs: str) -> Iterator[pa.RecordBatch]:
@@ -144,7 +148,8 @@ def _write_parquet(path: Path, batches: Iterator[pa.RecordBatch], target: Target
 def _count(path: Path, kind: str) -> int:
     if kind == "Parquet":
         return int(pq.read_metadata(path).num_rows)
-    return int(pyogrio.read_info(path, layer=LAYER if kind == "GPKG" else None)["features"])
+    layer = LAYER if kind == "GPKG" else None
+    return int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
 
 
 def _write_failed(beside: Path, target: Target, failed: Failed, kind: str) -> None:

@@ -360,7 +360,9 @@ def _segment(plan: _Plan, tile: Pixels) -> Instances:
         least = np.float32(wanted.threshold)
         mask = (evidence >= least) & counted
         if wanted.shape == "cover":
-            covers.append(_Found(cls, (0, 0, mask.shape[1], mask.shape[0]), mask, evidence))
+            if mask.any():
+                box = (0, 0, mask.shape[1], mask.shape[0])
+                covers.append(_Found(cls, box, mask, evidence))
         elif wanted.shape == "crowns" and plan.crown is not None:
             shown = np.where(tile.valid, evidence, np.float32(0))
             found += _cut(cls, crowns.delineate(shown, mask, plan.crown), evidence)

@@ -5,11 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+from scenes import ByIdentity, legend, raster
+
 from geoseg import ArrayRaster, LandClass, Legend, segment
 from geoseg.demo import LEGEND, run_demo
 from geoseg.preview import draw_map
-from rasterio.errors import NotGeoreferencedWarning
-from scenes import ByIdentity, legend, raster
 
 
 def test_the_demo_makes_a_map_and_a_picture(tmp_path):

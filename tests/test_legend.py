@@ -123,10 +123,7 @@ def test_a_file_says_all_there_is_to_say(tmp_path):
         ('exclusiv = true\n[[class]]\nname = "a"',
          "unknown field 'exclusiv'; did you mean 'exclusive'? (allowed: exclusive, class)"),
         ('[[class]]\ncolour = "#ffffff"', "class 1: field 'name' is missing"),
-        pytest.param(
-            "exclusive = true", "field 'class' is missing",
-            marks=pytest.mark.xfail(reason="says: field '' is missing", strict=True),
-        ),
+        ("exclusive = true", "field 'class' is missing"),
         ("class = []", "at least 1 item"),
         ('[[class]]\nname = "a"\nkind = "stuff"', "class 1 'a': kind: "),
         ('[[class]]\nname = "a"\ncolour = "red"', "class 1 'a': colour: "),
@@ -148,7 +145,6 @@ def test_a_bad_file_is_refused_with_field_and_place(tmp_path, text, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(reason="blanks are taken off after the length is checked", strict=True)
 @pytest.mark.parametrize("text", ['name = "   "', 'name = "a"\nprompts = [" "]'])
 def test_blank_names_are_refused_in_a_file_too(tmp_path, text):
     path = tmp_path / "mine.toml"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+
 from geoseg import cli
 from geoseg.demo import TILE, sample_tile
 

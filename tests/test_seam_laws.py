@@ -367,7 +367,6 @@ def test_a_noisy_model_draws_no_object_on_another(cut, random, style):
     check_nothing_doubled(noisy_objects(cut, random, style))
 
 
-@pytest.mark.xfail(reason="tiles that are not neighbours share pixels unheard", strict=True)
 @pytest.mark.parametrize("seed", range(3))
 def test_nor_where_more_than_neighbours_overlap(seed):
     cut = Cut(50, 46, 0)

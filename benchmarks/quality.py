@@ -29,7 +29,8 @@ from scipy.optimize import linear_sum_assignment
 from geoseg.backends.spectral import Spectral
 from geoseg.instances import Instances
 from geoseg.legend import LandClass, Legend
-from geoseg.raster import ArrayRaster, Pixels
+from geoseg.pixels import Pixels
+from geoseg.raster import ArrayRaster
 from geoseg.stretch import Stretch
 
 Mask = NDArray[np.bool_]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from geoseg.geotiff import open_raster
     from geoseg.instances import Instances
     from geoseg.legend import LandClass, Legend
-    from geoseg.raster import ArrayRaster, Pixels
+    from geoseg.pixels import Pixels
+    from geoseg.raster import ArrayRaster
     from geoseg.run import Run, plan, segment
 
 _HOME = {
@@ -26,7 +27,7 @@ _HOME = {
     "Instances": "geoseg.instances",
     "LandClass": "geoseg.legend",
     "Legend": "geoseg.legend",
-    "Pixels": "geoseg.raster",
+    "Pixels": "geoseg.pixels",
     "Run": "geoseg.run",
     "open_raster": "geoseg.geotiff",
     "plan": "geoseg.run",

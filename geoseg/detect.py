@@ -14,10 +14,12 @@ from itertools import islice
 
 from geoseg.backends import Backend
 from geoseg.errors import BackendError
+from geoseg.flatten import flatten
 from geoseg.grid import Grid, Tile
-from geoseg.instances import Labels, Scope, flatten
+from geoseg.instances import Labels, Scope
 from geoseg.legend import Legend
-from geoseg.raster import Pixels, RasterReader
+from geoseg.pixels import Pixels
+from geoseg.raster import RasterReader
 from geoseg.store import Store
 from geoseg.stretch import Stretch
 from geoseg.window import Window

@@ -14,10 +14,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.decide import DROP, PIECE, SeamPlan
 from geoseg.detect import Job
 from geoseg.polygons import outlines
 from geoseg.runs import RUN, Runs, clip, subtract
-from geoseg.seams import DROP, PAIR, PIECE, VOICE, Seam, SeamPlan, link
+from geoseg.seams import PAIR, VOICE, Seam, link
 
 BATCH_FEATURES = 4096
 """Most features of a batch."""

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from geoseg.bands import Band
 from geoseg.errors import TileFailedError
 from geoseg.frame import Frame, horizontal_wkt
-from geoseg.stretch import Stretch
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
@@ -29,27 +28,6 @@ Valid = NDArray[np.bool_]
 
 HUGE = 1e30
 """Float samples beyond this are fill, whatever the metadata says (-3.4e38 is a common habit)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
-    """A window of a raster, as a backend sees it."""
-
-    window: Window
-    """Where it lies in the raster."""
-    data: Samples
-    """(band, row, col) in the raster's own type, all bands."""
-    valid: Valid
-    """(row, col), True where data is good."""
-    stretch: Stretch
-    """The run's stretch."""
-    trust: Window
-    """Where an answer counts: `window`, less the backend's own `halo_px` on sides that are not
-    the raster's edge. What lies outside may be looked at; objects joined there are not joined."""
-
-    def rgb(self) -> NDArray[np.uint8]:
-        """Return the picture for models: (row, col, 3) uint8, the run's stretch."""
-        return self.stretch.apply(self.data)
 
 
 class RasterReader(Protocol):

@@ -24,6 +24,7 @@ import shapely
 from geoseg.backends import Backend, Fittable, load
 from geoseg.bands import parse
 from geoseg.config import RunConfig
+from geoseg.decide import SeamPlan, decide, empty_facts
 from geoseg.detect import READ_AHEAD, Job, Receipt, check_halo, detect, detect_each
 from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
@@ -32,7 +33,7 @@ from geoseg.geotiff import GeoTiff, open_raster
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.raster import RasterReader
-from geoseg.seams import Seam, SeamPlan, decide, empty_facts
+from geoseg.seams import Seam
 from geoseg.store import Store
 from geoseg.stretch import fit_stretch
 

@@ -33,6 +33,35 @@ class Overlaps(NamedTuple):
     """Number of shared pixels."""
 
 
+def runs_of(labels: NDArray[np.integer | np.bool_], origin: tuple[int, int]) -> NDArray[np.void]:
+    """Return the row runs of equal, non-zero labels of an image.
+
+    Args:
+        labels: (row, col) label image, 0 is background; of a mask, True is label 1.
+        origin: (x, y) of its top left pixel in the raster.
+
+    Returns:
+        (m,) of RUN, in row-major order.
+    """
+    height, width = labels.shape
+    # A column of background keeps runs from going on in the next row.
+    padded = np.zeros((height, width + 1), labels.dtype)
+    padded[:, :width] = labels
+    flat = padded.ravel()
+    change = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    start = np.r_[0, change]
+    stop = np.r_[change, flat.size]
+    keep = flat[start] != 0
+    start, stop = start[keep], stop[keep]
+    runs = np.zeros(len(start), RUN)
+    row = start // (width + 1)
+    runs["label"] = flat[start]
+    runs["y"] = row + origin[1]
+    runs["x0"] = start - row * (width + 1) + origin[0]
+    runs["x1"] = stop - row * (width + 1) + origin[0]
+    return runs
+
+
 def clip(runs: Runs, window: Window) -> Runs:
     """Return the parts of runs that lie inside a window."""
     inside = (

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from geoseg.raster import RasterReader
+from geoseg.raster import RasterReader, sample
 
 PERCENTILES = (2.0, 98.0)
 """Samples below the first become 0, above the second 255, as in QGIS's cumulative cut."""
@@ -65,8 +64,6 @@ def fit_stretch(raster: RasterReader, roles: Mapping[str, int]) -> Stretch:
         shown = (0, 1, 2) if count >= 3 else (0, 0, 0)
     if all(raster.bands[b].dtype == "uint8" for b in shown):
         return Stretch(shown, (0.0,) * 3, (255.0,) * 3)
-    from geoseg.raster import sample  # the reader knows the stretch, for Pixels.rgb
-
     low, high = [], []
     samples = sample(raster)
     for band in shown:

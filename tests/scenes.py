@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from geoseg import ArrayRaster, Instances, LandClass, Legend, Pixels
 from geoseg.grid import Grid
-from geoseg.instances import runs_of
 from geoseg.polygons import outlines
+from geoseg.runs import runs_of
 from geoseg.window import Window
 
 if TYPE_CHECKING:
@@ -298,10 +298,10 @@ def cuts(draw: st.DrawFn, *, halves: bool = False) -> Cut:
     Args:
         draw: Of hypothesis.
         halves: Whether an overlap is at most half a tile, so that only neighbours share pixels;
-            else it is up to the whole tile but three pixels.
+            else it is up to four fifths.
     """
     tile = draw(st.integers(16, 63))
-    halo = draw(st.integers(1, tile // 4 if halves else (tile - 3) // 2))
+    halo = draw(st.integers(1, tile // 4 if halves else (tile - tile // 5) // 2))
     overlap = 2 * halo - draw(st.integers(0, 1))
     context = draw(st.one_of(st.just(0), st.integers(0, halo - 1)))
     return Cut(tile, overlap, context)

@@ -16,8 +16,8 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("stretch", "raster", "geotiff", "backends"),
-    ("store", "polygons", "seams", "detect", "features"),
+    ("stretch", "raster", "geotiff", "pixels", "backends"),
+    ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
     ("executors", "export"),
     ("run",),
     ("preview", "demo"),
@@ -28,7 +28,7 @@ LAYERS = (
 HEAVY = ("torch", "transformers", "dask", "geopandas", "matplotlib", "rasterio", "scipy", "pyarrow")
 
 PURE = ("errors", "window", "frame", "grid", "runs", "legend", "bands", "config", "instances",
-        "seams", "polygons")  # fmt: skip
+        "flatten", "seams", "decide", "polygons")  # fmt: skip
 INPUT_OUTPUT = ("rasterio", "pyogrio", "geopandas", "pyarrow", "fiona", "osgeo", "requests")
 
 MODULES = {

@@ -10,7 +10,8 @@ from scenes import examples, instances, legend, seeds
 from scipy import ndimage
 
 from geoseg.errors import BackendError
-from geoseg.instances import SCORE_STEPS, Instances, Scope, flatten
+from geoseg.flatten import flatten
+from geoseg.instances import SCORE_STEPS, Instances, Scope
 from geoseg.window import Window
 
 RASTER = Window(0, 0, 60, 50)
@@ -61,7 +62,7 @@ def answers(draw: st.DrawFn, *, classes: int = 2, evidence: bool = False) -> Ins
     answer = instances(found, scores)
     if not evidence or not found:
         return answer
-    each = [random.random(m.shape).astype(np.float32) for m in answer.masks]
+    each = [random.integers(0, 1001, m.shape) / np.float32(1000) for m in answer.masks]
     return Instances(answer.boxes, answer.masks, answer.classes, answer.scores, each)
 
 
@@ -99,9 +100,9 @@ def test_covers_are_the_connected_regions_of_the_core(answer, valid, exclusive):
     strength = np.full((2, *READ.shape), -1, int)
     for i, mask in enumerate(masks_of(answer)):
         x0, y0, x1, y1 = answer.boxes[i].tolist()
-        shown = np.zeros(READ.shape)
+        shown = np.zeros(READ.shape, np.float32)
         shown[y0:y1, x0:x1] = answer.evidence[i]
-        steps = np.rint(shown.astype(np.float64) * SCORE_STEPS).astype(int)
+        steps = np.rint(shown * np.float32(SCORE_STEPS)).astype(int)
         here = mask & valid & inside(SCOPE.trust)
         cls = answer.classes[i]
         strength[cls][here] = np.maximum(strength[cls], steps)[here]
@@ -126,6 +127,19 @@ def test_covers_are_the_connected_regions_of_the_core(answer, valid, exclusive):
     for _, y, x0, x1 in labels.testimony.tolist():
         halo[y - READ.y0, x0 - READ.x0 : x1 - READ.x0] += 1
     assert (halo == (covered & ~inside(SCOPE.core)).sum(0)).all()
+    # It stands for the label of the core that it hangs together with, if there is one.
+    n = len(labels.facts)
+    connected = [ndimage.label(covered[cls])[0] for cls in range(2)]
+    own = [(int(f["cls"]), paint(labels, k) > 0) for k, f in enumerate(labels.facts, 1)]
+    for number, y, x0, _ in labels.testimony.tolist():
+        at = y - READ.y0, x0 - READ.x0
+        cls = own[-number - 1][0] if -number <= n else -number - n - 1
+        region = connected[cls] == connected[cls][at]
+        assert covered[cls][at]
+        if -number <= n:
+            assert region[own[-number - 1][1]].all()
+        else:
+            assert not (region & inside(SCOPE.core)).any()
 
 
 @examples(150)

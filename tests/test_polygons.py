@@ -12,9 +12,8 @@ from hypothesis.extra import numpy as npst
 from scenes import blobs, examples, seeds
 from scipy import ndimage
 
-from geoseg.instances import runs_of
 from geoseg.polygons import outlines
-from geoseg.runs import RUN
+from geoseg.runs import RUN, runs_of
 
 ORIGIN = (5, -3)
 images = npst.arrays(

@@ -9,8 +9,7 @@ from hypothesis.extra import numpy as npst
 from scenes import examples, seeds
 from scipy import ndimage
 
-from geoseg.instances import runs_of
-from geoseg.runs import RUN, clip, fragments, overlaps, subtract
+from geoseg.runs import RUN, clip, fragments, overlaps, runs_of, subtract
 from geoseg.window import Window
 
 SHAPE = (9, 12)

@@ -369,7 +369,7 @@ def test_a_noisy_model_draws_no_object_on_another(cut, random, style):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nor_where_more_than_neighbours_overlap(seed):
-    cut = Cut(50, 46, 0)
+    cut = Cut(40, 30, 0)
     check_nothing_doubled(noisy_objects(cut, np.random.default_rng(seed), blobs))
 
 

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from scenes import instances, legend
 
+from geoseg.decide import DROP, PIECE, WHOLE, decide
 from geoseg.features import number_labels
+from geoseg.flatten import flatten
 from geoseg.grid import Grid
-from geoseg.instances import Scope, flatten
-from geoseg.seams import DROP, PIECE, WHOLE, decide, link
+from geoseg.instances import Scope
+from geoseg.seams import link
 from geoseg.window import Window
 
 GRID = Grid(Window(0, 0, 36, 20), 24, 8)

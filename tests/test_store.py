@@ -10,9 +10,10 @@ from hypothesis import given
 from scenes import ByIdentity, legend, raster, seeds, voronoi
 
 from geoseg.errors import OutputError, ResumeMismatchError
+from geoseg.flatten import flatten
 from geoseg.grid import Grid
-from geoseg.instances import Labels, Scope, flatten
-from geoseg.raster import Pixels
+from geoseg.instances import Labels, Scope
+from geoseg.pixels import Pixels
 from geoseg.store import Store
 from geoseg.stretch import Stretch
 from geoseg.window import Window

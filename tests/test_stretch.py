@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scenes import seeds
 
-from geoseg.raster import ArrayRaster, Pixels
+from geoseg.pixels import Pixels
+from geoseg.raster import ArrayRaster
 from geoseg.stretch import Stretch, fit_stretch
 from geoseg.window import Window
 

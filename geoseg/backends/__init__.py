@@ -18,7 +18,8 @@ from typing import Protocol, Self, runtime_checkable
 from geoseg.errors import BackendError, MissingDependencyError
 from geoseg.instances import Instances
 from geoseg.legend import Legend
-from geoseg.raster import Pixels, RasterReader
+from geoseg.pixels import Pixels
+from geoseg.raster import RasterReader
 
 ENTRY_POINTS = "geoseg.backends"
 

@@ -27,7 +27,8 @@ from geoseg.bands import ROLES
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import LandClass, Legend
-from geoseg.raster import ArrayRaster, Pixels
+from geoseg.pixels import Pixels
+from geoseg.raster import ArrayRaster
 from geoseg.stretch import Stretch
 from geoseg.window import Window
 

@@ -26,7 +26,8 @@ from geoseg.backends.spectral.words import CONCEPTS, KNOWN_WORDS
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import Legend
-from geoseg.raster import Pixels, RasterReader, sample
+from geoseg.pixels import Pixels
+from geoseg.raster import RasterReader, sample
 
 log = logging.getLogger(__name__)
 

@@ -14,24 +14,24 @@ import json
 import os
 import sys
 import tomllib
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from scipy.optimize import linear_sum_assignment
 
-from geoseg.backends.spectral import Spectral
-from geoseg.instances import Instances
+import geoseg
 from geoseg.legend import LandClass, Legend
-from geoseg.pixels import Pixels
 from geoseg.raster import ArrayRaster
-from geoseg.stretch import Stretch
 
 Mask = NDArray[np.bool_]
 
@@ -50,23 +50,18 @@ def open_raster(path: Path) -> ArrayRaster:
         return ArrayRaster(image.read([1, 2, 3]), None, image.transform, crs, RGB)
 
 
-def segment(raster: ArrayRaster, land_class: LandClass) -> Instances:
-    """Return what the backend finds of one class, in one piece."""
-    backend = Spectral().fit(raster, Legend(classes=(land_class,)))
-    window = raster.frame.window
-    data, valid = raster.read(window)
-    stretch = Stretch((0, 1, 2), (0.0,) * 3, (255.0,) * 3)
-    tile = Pixels(window=window, data=data, valid=valid, stretch=stretch, trust=window)
-    return backend.segment([tile])[0]
+def segment(raster: ArrayRaster, land_class: LandClass) -> gpd.GeoSeries:
+    """Return the polygons of one class, in pixels, tiled as by default."""
+    found = geoseg.segment(raster, Legend(classes=(land_class,))).features().geometry
+    to_px = ~raster.transform
+    return found.affine_transform([to_px.a, to_px.b, to_px.d, to_px.e, to_px.c, to_px.f])
 
 
 def cover(raster: ArrayRaster, word: str) -> Mask:
     """Return the pixels (row, col) of a cover."""
     found = segment(raster, LandClass(name=word, kind="cover"))
-    mask = np.zeros(raster.frame.window.shape, bool)
-    for (x0, y0, x1, y1), part in zip(found.boxes.tolist(), found.masks, strict=True):
-        mask[y0:y1, x0:x1] |= part
-    return mask
+    shape = raster.frame.window.shape
+    return rasterize(found, shape).astype(bool) if len(found) else np.zeros(shape, bool)
 
 
 class Overlap:
@@ -94,7 +89,10 @@ def forest(data: Path) -> dict[str, Any]:
     for path in paths:
         raster = open_raster(path)
         height, width = raster.frame.window.shape
-        with rasterio.open(data / "forest" / "masks" / f"{path.stem}.png") as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            image = rasterio.open(data / "forest" / "masks" / f"{path.stem}.png")
+        with image:
             truth = image.read(1)[:height, :width] == 1
         overlap.add(cover(raster, "forest"), truth)
     return {
@@ -147,8 +145,8 @@ def crowns(data: Path) -> dict[str, Any]:
     for path in paths:
         truth = boxes_of(path)
         found = segment(open_raster(path), LandClass(name="tree", kind="object"))
-        large = np.array([mask.sum() >= LEAST_CROWN_PX for mask in found.masks], bool)
-        boxes = found.boxes[large]
+        large = found[found.area >= LEAST_CROWN_PX]
+        boxes = large.bounds.to_numpy().round().astype(np.int32)
         scored = (matches(boxes, truth), len(boxes), len(truth))
         for key in ("", "dense_") if path.with_suffix(".csv").exists() else ("",):
             counts[key] = [a + b for a, b in zip(counts[key], scored, strict=True)]

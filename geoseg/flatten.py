@@ -91,8 +91,9 @@ def _inside(window: Window, outer: Window) -> Mask:
 
 
 def _quantise(score: NDArray[np.float32] | np.float32) -> Steps:
-    steps: Steps = np.rint(np.asarray(score, np.float32) * np.float32(SCORE_STEPS)).astype(np.int16)
-    return steps
+    steps = np.asarray(score, np.float32) * np.float32(SCORE_STEPS)
+    rounded: Steps = np.rint(steps).astype(np.int16)
+    return rounded
 
 
 def _objects(instances: Instances, which: Ints, valid: Mask, scope: Scope) -> Iterator[_Part]:
@@ -176,8 +177,8 @@ def _covers(
         for cls in sorted(strength):
             lost = strength[cls] != taken
             # Who won takes the pixel out of reach of equals that come later in the legend.
-            taken[~lost & (taken >= 0)] = np.iinfo(np.int16).max
-            strength[cls][lost] = -1
+            np.copyto(taken, np.iinfo(np.int16).max, where=~lost)
+            np.copyto(strength[cls], -1, where=lost)
     for cls in sorted(strength):
         yield _cover_part(cls, strength[cls], scope)
 

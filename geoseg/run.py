@@ -45,11 +45,15 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 """Called with the step, how many are done, and of how many."""
 
-BASE_MEMORY_MB = 220
-"""Memory of the process before it holds a tile: Python, GDAL, its block cache. Measured."""
+BASE_MEMORY_MB = 360
+"""Memory of the main process without a tile: Python, GDAL, block cache, a batch of features.
+Measured with tiles of 512 to 4096 px and one to three classes."""
+
+WORKER_MEMORY_MB = 230
+"""Memory of a worker process without a tile. Measured."""
 
 BYTES_PER_PX = 40
-"""Working memory of the built-in backend and the label images, per pixel of a tile. Measured."""
+"""Working memory of the built-in backend and of flattening, per pixel of a tile. Measured."""
 
 _CHUNK_TILES = 16
 
@@ -143,7 +147,8 @@ def plan(
     sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
     tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
     held = tile_px * (BYTES_PER_PX + sample_bytes * (READ_AHEAD + 1)) / 2**20
-    parents = BASE_MEMORY_MB if settings.workers > 1 else 0
+    workers = settings.workers
+    apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held
     megapixels = shape.area / 1e6
     return Plan(
         shape.width,
@@ -153,7 +158,7 @@ def plan(
         settings.tile,
         settings.overlap,
         round(heights * widths / shape.area, 3),
-        round(settings.workers * (BASE_MEMORY_MB + held) + parents),
+        round(BASE_MEMORY_MB + apart),
         # Measured per megapixel: blobs of thousands of pixels, and a speckled index map.
         (round(0.01 * megapixels, 2), round(0.9 * megapixels, 2)),
         (round(0.01 * megapixels, 2), round(2.5 * megapixels, 2)),

@@ -73,7 +73,7 @@ def clip(runs: Runs, window: Window) -> Runs:
     part: Runs = runs[inside]
     part["x0"] = np.maximum(part["x0"], window.x0)
     part["x1"] = np.minimum(part["x1"], window.x1)
-    return part
+    return part if window.area else part[:0]
 
 
 def outside(runs: Runs, window: Window) -> Runs:

@@ -146,7 +146,7 @@ def plan(
     widths = sum(grid[c].read.width for c in range(cols))
     sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
     tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
-    held = tile_px * (BYTES_PER_PX + sample_bytes * (READ_AHEAD + 1)) / 2**20
+    held = tile_px * (BYTES_PER_PX + sample_bytes * min(READ_AHEAD + 1, len(grid))) / 2**20
     workers = settings.workers
     apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held
     megapixels = shape.area / 1e6

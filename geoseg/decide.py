@@ -24,12 +24,13 @@ FEATURE = np.dtype(
         ("cls", "<i4"),
         ("score", "<f8"),
         ("area_px", "<i8"),
+        ("runs", "<i8"),
         ("n_tiles", "<i4"),
         ("inter", "<i8"),
         ("union", "<i8"),
     ]
 )
-"""One feature: class, mean score 0..1, pixels, tiles that saw it, and how far they agreed."""
+"""One feature: class, mean score 0..1, pixels, runs to draw (at most), tiles that saw it, and how far they agreed."""
 
 DROP, PIECE, WHOLE = 0, 1, 2
 """How a label is drawn: not at all, its part inside the core, or all of it."""
@@ -239,6 +240,7 @@ def _features(
     features = np.zeros(len(alive), FEATURE)
     features["cls"] = cls[alive]
     features["area_px"] = total(group, np.where(whole, facts["area_px"], facts["core_px"]) * drawn)
+    features["runs"] = total(group, facts["runs"] * drawn)
     steps = total(group, np.where(whole, facts["score_sum"], facts["core_score_sum"]) * drawn)
     mean = steps / np.maximum(features["area_px"], 1) / SCORE_STEPS
     features["score"] = np.round(mean, 4)

@@ -23,8 +23,8 @@ from geoseg.seams import PAIR, VOICE, Seam, link
 BATCH_FEATURES = 4096
 """Most features of a batch."""
 
-BATCH_PX = 2**24
-"""Most pixels of the features of a batch, unless it is a single one."""
+BATCH_RUNS = 2**16
+"""Most runs of a batch, unless it is a single feature: they decide how much memory it takes."""
 
 Ints = NDArray[np.int64]
 
@@ -123,7 +123,7 @@ def batches(plan: SeamPlan, counts: Sequence[int]) -> Iterator[Batch]:
         tile = int(np.searchsorted(offset, label, "right")) - 1
         return tile, label - int(offset[tile]) + 1
 
-    for first, stop in pairwise(_cuts(plan.features["area_px"])):
+    for first, stop in pairwise(_cuts(plan.features["runs"])):
         here = drawn[np.searchsorted(of_feature, first) : np.searchsorted(of_feature, stop)]
         tile_of = np.searchsorted(offset, here, "right") - 1
         tiles, labels = [], []
@@ -143,15 +143,15 @@ def batches(plan: SeamPlan, counts: Sequence[int]) -> Iterator[Batch]:
         yield Batch(first, plan.features[first:stop], tuple(tiles), tuple(labels), losses)
 
 
-def _cuts(area_px: Ints) -> list[int]:
+def _cuts(runs: Ints) -> list[int]:
     """Return where batches begin, and the end."""
     cuts, since = [0], 0
-    for i, area in enumerate(area_px.tolist()):
-        if i > cuts[-1] and (i - cuts[-1] >= BATCH_FEATURES or since + area > BATCH_PX):
+    for i, count in enumerate(runs.tolist()):
+        if i > cuts[-1] and (i - cuts[-1] >= BATCH_FEATURES or since + count > BATCH_RUNS):
             cuts.append(i)
             since = 0
-        since += area
-    return [*cuts, len(area_px)] if len(area_px) else []
+        since += count
+    return [*cuts, len(runs)] if len(runs) else []
 
 
 def draw(job: Job, batch: Batch) -> Features:

@@ -251,6 +251,7 @@ def _facts(part: _Part, n: int, scope: Scope) -> NDArray[np.void]:
     fact["cls"] = part.cls
     fact["score_sum"], fact["core_score_sum"] = part.score_sums, part.core_score_sums
     runs, core = part.runs, clip(part.runs, scope.core)
+    fact["runs"] = np.bincount(runs["label"] - 1, minlength=n)
     fact["area_px"], fact["core_px"] = _pixels(runs, n), _pixels(core, n)
     fact["first_y"], fact["first_x"] = _first(runs, n)
     fact["core_first_y"], fact["core_first_x"] = _first(core, n)

@@ -26,6 +26,7 @@ FACT = np.dtype(
     [
         ("cls", "<i4"),
         ("cut", "?"),
+        ("runs", "<i4"),
         ("area_px", "<i8"),
         ("core_px", "<i8"),
         ("score_sum", "<i8"),
@@ -40,9 +41,9 @@ FACT = np.dtype(
         ("core_y1", "<i4"),
     ]
 )
-"""One label of a tile: its class, whether the trusted window cuts it, its pixels in the trusted
-window and in the core, the sums of their scores (in 1/SCORE_STEPS), the first pixel in row-major
-order, and the box of its core part. Coordinates are the raster's."""
+"""One label of a tile: its class, whether the trusted window cuts it, its number of runs, its
+pixels in the trusted window and in the core, the sums of their scores (in 1/SCORE_STEPS), the first
+pixel in row-major order, and the box of its core part. Coordinates are the raster's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

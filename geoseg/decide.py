@@ -30,7 +30,8 @@ FEATURE = np.dtype(
         ("union", "<i8"),
     ]
 )
-"""One feature: class, mean score 0..1, pixels, runs to draw (at most), tiles that saw it, and how far they agreed."""
+"""One feature: class, mean score 0..1, pixels, runs to draw (at most), tiles that saw it, and how
+far they agreed."""
 
 DROP, PIECE, WHOLE = 0, 1, 2
 """How a label is drawn: not at all, its part inside the core, or all of it."""

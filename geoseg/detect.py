@@ -1,14 +1,15 @@
 """What is in this tile? The only place where pixels meet a backend.
 
-Tiles are read ahead by a thread while the backend works on those before; the labels go to the
-store, and only receipts come back.
+Reading, the backend, and keeping what it found overlap in time; the labels go to the store, and
+only receipts come back.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,7 +17,7 @@ from geoseg.backends import Backend
 from geoseg.errors import BackendError
 from geoseg.flatten import flatten
 from geoseg.grid import Grid, Tile
-from geoseg.instances import Labels, Scope
+from geoseg.instances import Instances, Scope
 from geoseg.legend import Legend
 from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 READ_AHEAD = 2
 """Tiles read beyond the one the backend works on."""
+
+KEEP_BEHIND = 1
+"""Answers that may wait to be flattened and stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,24 +110,44 @@ def detect(job: Job, indices: Sequence[int]) -> list[Receipt]:
 
 
 def detect_each(job: Job, indices: Sequence[int]) -> Iterator[Receipt]:
-    """Yield a receipt after each tile, while the next ones are being read."""
-    with ThreadPoolExecutor(1, "geoseg-read") as reader:
+    """Yield a receipt after each tile.
+
+    While the backend works on a tile, one thread reads those to come and another flattens and
+    stores those that went before.
+    """
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as keeper:
         waiting = iter(indices)
-        ahead = [(i, reader.submit(_read, job, i)) for i in islice(waiting, READ_AHEAD)]
+        ahead = deque((i, reader.submit(_read, job, i)) for i in islice(waiting, READ_AHEAD))
+        behind: deque[tuple[int, Future[int]]] = deque()
         while ahead:
-            index, pixels = ahead.pop(0)
-            ahead += [(i, reader.submit(_read, job, i)) for i in islice(waiting, 1)]
+            index, reading = ahead.popleft()
+            ahead.extend((i, reader.submit(_read, job, i)) for i in islice(waiting, 1))
             try:
-                labels = _segment(job, index, pixels.result())
-                job.store.put(index, labels)
-            except Exception as error:  # the boundary: any failure becomes a recorded tile
-                reason = f"{type(error).__name__}: {error}"
-                log.warning("tile %s failed: %s", job.grid.name(index), reason)
-                log.debug("", exc_info=True)
-                job.store.fail(index, reason)
-                yield Receipt(index, 0, reason)
-            else:
-                yield Receipt(index, len(labels.facts), None)
+                pixels = reading.result()
+                answer = _ask(job, pixels)
+            except Exception as error:  # noqa: BLE001  any failure becomes a recorded tile
+                yield _fail(job, index, error)
+                continue
+            behind.append((index, keeper.submit(_keep, job, index, pixels, answer)))
+            if len(behind) > KEEP_BEHIND:
+                yield _receipt(job, *behind.popleft())
+        while behind:
+            yield _receipt(job, *behind.popleft())
+
+
+def _receipt(job: Job, index: int, keeping: Future[int]) -> Receipt:
+    try:
+        return Receipt(index, keeping.result(), None)
+    except Exception as error:  # noqa: BLE001  likewise, for answers that cannot be kept
+        return _fail(job, index, error)
+
+
+def _fail(job: Job, index: int, error: Exception) -> Receipt:
+    reason = f"{type(error).__name__}: {error}"
+    log.warning("tile %s failed: %s", job.grid.name(index), reason)
+    log.debug("", exc_info=error)
+    job.store.fail(index, reason)
+    return Receipt(index, 0, reason)
 
 
 def _read(job: Job, index: int) -> Pixels:
@@ -132,10 +156,16 @@ def _read(job: Job, index: int) -> Pixels:
     return Pixels(tile.read, data, valid, job.stretch, job.scope(index).trust)
 
 
-def _segment(job: Job, index: int, pixels: Pixels) -> Labels:
+def _ask(job: Job, pixels: Pixels) -> Instances:
     if not pixels.valid.any():
-        return Labels.empty()
+        return Instances.empty()
     answers = job.backend.segment([pixels])
     if len(answers) != 1:
         raise BackendError(f"backend gave {len(answers)} answers for 1 tile")
-    return flatten(answers[0], job.legend, pixels.valid, job.scope(index))
+    return answers[0]
+
+
+def _keep(job: Job, index: int, pixels: Pixels, answer: Instances) -> int:
+    labels = flatten(answer, job.legend, pixels.valid, job.scope(index))
+    job.store.put(index, labels)
+    return len(labels.facts)

@@ -83,10 +83,10 @@ class Frame:
             nothing = np.full(len(geometries_px), np.nan)
             return nothing, nothing.copy()
         dense = shapely.segmentize(geometries_px, _EDGE_PX)
-        xy = self.to_crs(shapely.get_coordinates(dense))
         ground = _ground(self)
-        area = np.abs(shapely.area(shapely.set_coordinates(dense.copy(), ground.equal_area(xy))))
-        return area * ground.unit_m2, _sums(ground.lengths(xy), dense)
+        plane, length_m = ground.measure(self.to_crs(shapely.get_coordinates(dense)))
+        area = np.abs(shapely.area(shapely.set_coordinates(dense.copy(), plane)))
+        return area * ground.unit_m2, _sums(length_m, dense)
 
 
 def _sums(lengths: Floats, geometries: NDArray[np.object_]) -> Floats:
@@ -132,21 +132,20 @@ class _Ground:
         # Same ellipsoid, same datum: a plain conversion, so no grid or datum shift can slip in.
         self._lonlat_to_laea = pyproj.Proj(laea)
 
-    def equal_area(self, xy: Floats) -> Floats:
-        """Project CRS coordinates (n, 2) to the equal-area plane, in metres."""
-        if self._to_lonlat is None:
-            return xy
-        lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
-        return np.column_stack(self._lonlat_to_laea(lon, lat))
+    def measure(self, xy: Floats) -> tuple[Floats, Floats]:
+        """Project vertices and measure from each to the next.
 
-    def lengths(self, xy: Floats) -> Floats:
-        """Return the ground length in metres from each vertex to the next, (n - 1,)."""
+        Args:
+            xy: (n, 2) CRS coordinates.
+
+        Returns:
+            (n, 2) coordinates in the equal-area plane, and (n - 1,) lengths in metres.
+        """
         if self._to_lonlat is None or self._geod is None:
-            planar: Floats = np.hypot(*np.diff(xy, axis=0).T) * self._unit_m
-            return planar
+            return xy, np.hypot(*np.diff(xy, axis=0).T) * self._unit_m
         lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
         length_m: Floats = self._geod.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])[2]
-        return length_m
+        return np.column_stack(self._lonlat_to_laea(lon, lat)), length_m
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -16,6 +16,10 @@ from geoseg.errors import TileFailedError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+_THREADS = 2
+"""Threads of a serial run: geodesics, PROJ and NumPy's sorts let go of the interpreter."""
 
 
 class Executor(Protocol):
@@ -40,7 +44,7 @@ class Executor(Protocol):
 
 
 class Serial:
-    """Works in this process, one item after the other."""
+    """Works in this process; while one result is used, the next ones are made."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -54,7 +58,10 @@ class Serial:
 
     def map(self, function: Callable[[Job, T], R], items: Iterable[T]) -> Iterator[R]:
         """Yield `function(job, item)` for each item, in order."""
-        return (function(self._job, item) for item in items)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            yield from _in_order(
+                items, lambda item: threads.submit(function, self._job, item), _THREADS
+            )
 
 
 class Processes:
@@ -80,20 +87,26 @@ class Processes:
         Raises:
             TileFailedError: A worker process died.
         """
-        waiting: deque[Future[R]] = deque()
         try:
-            for item in items:
-                # Few in flight, so that memory depends on the workers and not on the raster.
-                if len(waiting) > 2 * self._workers:
-                    yield waiting.popleft().result()
-                waiting.append(self._pool.submit(_apply, function, item))
-            while waiting:
-                yield waiting.popleft().result()
+            yield from _in_order(
+                items, lambda item: self._pool.submit(_apply, function, item), 2 * self._workers
+            )
         except BrokenProcessPool as error:
             raise TileFailedError(
                 "a worker process died (out of memory?); lower --tile or --workers and run the "
                 "same command again: it continues where it was"
             ) from error
+
+
+def _in_order(items: Iterable[T], submit: Callable[[T], Future[R]], ahead: int) -> Iterator[R]:
+    """Yield results in order, with few items ahead: memory must not depend on the raster."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(submit(item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 _job: Job | None = None

@@ -12,6 +12,7 @@ USGS Professional Paper 1395, ch. 24). Perimeters are sums of geodesics (Karney 
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -83,7 +84,7 @@ class Frame:
             nothing = np.full(len(geometries_px), np.nan)
             return nothing, nothing.copy()
         dense = shapely.segmentize(geometries_px, _EDGE_PX)
-        ground = _ground(self)
+        ground = _ground(self, threading.get_ident())
         plane, length_m = ground.measure(self.to_crs(shapely.get_coordinates(dense)))
         area = np.abs(shapely.area(shapely.set_coordinates(dense.copy(), plane)))
         return area * ground.unit_m2, _sums(length_m, dense)
@@ -149,7 +150,8 @@ class _Ground:
 
 
 @lru_cache(maxsize=8)
-def _ground(frame: Frame) -> _Ground:
+def _ground(frame: Frame, _thread: int) -> _Ground:
+    # One per thread: a PROJ object must not be used by two at once.
     return _Ground(frame)
 
 

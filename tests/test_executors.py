@@ -48,12 +48,13 @@ def test_serial_works_here_and_in_order(job):
     assert found == [(i, os.getpid(), len(job.grid)) for i in range(5)]
 
 
-def test_serial_takes_items_as_they_are_wanted(job):
+def test_serial_takes_few_items_ahead(job):
     taken = []
     items = (taken.append(i) or i for i in range(100))
     results = Serial(job).map(describe, items)
     next(results)
-    assert taken == [0]
+    assert len(taken) <= 3
+    results.close()
 
 
 def test_processes_give_the_same_in_order_and_take_few_at_a_time(job):

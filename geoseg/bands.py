@@ -6,6 +6,7 @@ and from its colour interpretation. Band numbers are 1-based, as in GDAL and QGI
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from geoseg.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 ROLES = (
     "coastal",
@@ -194,4 +197,8 @@ def _from_metadata(bands: Sequence[Band]) -> dict[str, int]:
     if not roles and len(spectral) in (3, 4):
         names = ("red", "green", "blue", "nir")
         roles = dict(zip(names, spectral, strict=False))
+        log.warning(
+            "no band says what it is; taken for %s: name them with --bands if that is wrong",
+            ", ".join(f"{role}={number}" for role, number in roles.items()),
+        )
     return roles

@@ -35,7 +35,9 @@ app = typer.Typer(
     help="Polygons out of imagery with words.",
 )
 
-Raster = Annotated[str, typer.Argument(help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://")]
+Raster = Annotated[
+    str, typer.Argument(metavar="RASTER", help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://")
+]
 Prompt = Annotated[
     str | None,
     typer.Option("--prompt", help='Classes in words: "forest, water"', show_default=False),

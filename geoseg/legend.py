@@ -30,7 +30,7 @@ _STUFF = """
 agriculture asphalt background bare bareland beach built built-up burn burned burnt canopy clearing
 clearings cloud clouds cover crop cropland crops deforestation developed farmland flooded forest
 forests grass grassland green greenery ice impervious lake lakes land lawn mangrove mangroves marsh
-meadow mud ocean orchard pasture pastures pavement plantation pond ponds rangeland reservoir river
+meadow mud ocean orchard pasture pastures pavement plantation rangeland reservoir river
 rivers road roads rock sand savanna sea shadow shadows shore shrub shrubland shrubs snow soil stream
 swamp urban vegetation vineyard water waterbody wetland wetlands wood woodland woods
 """

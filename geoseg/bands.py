@@ -186,6 +186,12 @@ def _from_metadata(bands: Sequence[Band]) -> dict[str, int]:
             roles.setdefault(role, number)
     if roles:
         return roles
+    named = [band.description for band in bands if band.description.strip()]
+    if named:
+        log.warning(
+            "band names %s say no role (as red, nir, B04); name the bands with --bands or --sensor",
+            ", ".join(named[:6]),
+        )
     colours = [band.interpretation for band in bands]
     for number, colour in enumerate(colours, 1):
         if colour in ("red", "green", "blue", "nir"):

@@ -51,7 +51,8 @@ LegendFile = Annotated[
     ),
 ]
 Bands = Annotated[
-    str | None, typer.Option("--bands", help="Band numbers by role: red=4,green=3,blue=2,nir=8")
+    str | None,
+    typer.Option("--bands", help="Band numbers by role: red=4,green=3,blue=2 (before --sensor)"),
 ]
 Sensor = Annotated[
     str | None,
@@ -65,6 +66,24 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summ
 
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.
 TILE, OVERLAP, THRESHOLD = 1024, 128, 0.5
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("geoseg"))  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version", is_eager=True)
+    ] = False,
+) -> None:
+    """Polygons out of imagery with words."""
+    _version(wanted=version)
 
 
 @app.command()
@@ -197,8 +216,10 @@ def demo(
 def _asked(prompt: str | None, legend: str | None) -> Legend:
     from geoseg.legend import Legend
 
-    if (prompt is None) == (legend is None):
-        raise ConfigError('say what to look for: either --prompt "forest, water" or --legend FILE')
+    if prompt is not None and legend is not None:
+        raise ConfigError("--prompt and --legend are both given; pass either one")
+    if prompt is None and legend is None:
+        raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
     return Legend.parse(prompt) if prompt is not None else Legend.load(legend or "")
 
 
@@ -222,6 +243,8 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
         )
     elif not quiet:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
+        if run.count == 0:
+            _say("nothing found: no pixel reaches the threshold, or none is valid (see --bands)")
     if not run.complete:
         name, reason = next(iter(run.failed.items()))
         _say(

@@ -96,7 +96,7 @@ def check_halo(job: Job) -> None:
     # Objects are recognised by pixels that two tiles trust: one beyond the core at least.
     need = backend.halo_px + (not all(job.is_cover))
     if len(grid) > 1 and grid.halo_px < need:
-        what = f"backend '{backend.identity}' looks {backend.halo_px} px around a pixel"
+        what = f"backend '{backend.identity.split()[0]}' looks {backend.halo_px} px around a pixel"
         if not all(job.is_cover):
             what += " and objects are recognised by pixels that two tiles see"
         raise BackendError(
@@ -143,9 +143,8 @@ def _receipt(job: Job, index: int, keeping: Future[int]) -> Receipt:
 
 
 def _fail(job: Job, index: int, error: Exception) -> Receipt:
-    reason = f"{type(error).__name__}: {error}"
-    log.warning("tile %s failed: %s", job.grid.name(index), reason)
-    log.debug("", exc_info=error)
+    reason = f"{type(error).__name__}: {error}".rstrip(". ")
+    log.info("tile %s failed: %s", job.grid.name(index), reason, exc_info=error)
     job.store.fail(index, reason)
     return Receipt(index, 0, reason)
 
@@ -160,6 +159,8 @@ def _ask(job: Job, pixels: Pixels) -> Instances:
     if not pixels.valid.any():
         return Instances.empty()
     answers = job.backend.segment([pixels])
+    if not isinstance(answers, list):
+        raise BackendError(f"backend gave {type(answers).__name__}; a list of Instances is asked")
     if len(answers) != 1:
         raise BackendError(f"backend gave {len(answers)} answers for 1 tile")
     return answers[0]

@@ -93,8 +93,9 @@ class Processes:
             )
         except BrokenProcessPool as error:
             raise TileFailedError(
-                "a worker process died (out of memory?); lower --tile or --workers and run the "
-                "same command again: it continues where it was"
+                "a worker process died: out of memory (lower --tile or --workers), or a script "
+                'without `if __name__ == "__main__":` around geoseg.segment; run the same again, '
+                "it continues where it was"
             ) from error
 
 

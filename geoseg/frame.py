@@ -24,6 +24,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj.enums import WktVersion
 
+from geoseg.errors import RasterError
 from geoseg.window import Window
 
 Floats = NDArray[np.float64]
@@ -119,6 +120,11 @@ class _Ground:
         self._to_lonlat = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
         centre = frame.to_crs(np.array([[frame.width / 2, frame.height / 2]]))
         lon, lat = self._to_lonlat.transform(*centre[0])
+        if not (math.isfinite(lon) and math.isfinite(lat)):
+            raise RasterError(
+                f"the raster's centre {centre[0].tolist()} lies outside its coordinate reference "
+                f"system {crs.name}; set the right one with gdal_edit -a_srs"
+            )
         lat = min(max(lat, -90.0), 90.0)
         laea = pyproj.CRS.from_dict(
             {

@@ -180,6 +180,27 @@ def open_raster(
         ) from error
 
 
+def warn_of_alpha(raster: GeoTiff) -> None:
+    """Warn if the band marked alpha looks like an image: GDAL marks near infrared so, too."""
+    if raster.mask != "alpha" or len(raster.indexes) != 4:
+        return
+    full = raster.frame.window
+    x, y = full.width // 2, full.height // 2
+    window = Window(x - 256, y - 256, x + 256, y + 256).intersection(full)
+    try:
+        alpha = raster.read(window)[0][raster.alpha - 1]
+    except TileFailedError:
+        return
+    between = np.count_nonzero((alpha > alpha.min()) & (alpha < alpha.max())) / alpha.size
+    if between > 0.5:
+        log.warning(
+            "band %d of %s is marked as alpha and taken for a mask, but looks like an image; if it "
+            "is near infrared, pass --sensor naip or name the bands with --bands",
+            raster.alpha,
+            raster.path,
+        )
+
+
 def _gdal(name: str) -> rasterio.Env:
     if _is_remote(name):
         # Listing the folder of a remote file costs requests; side-cars matter on local disks only.
@@ -325,8 +346,15 @@ def _crs(name: str, dataset: DatasetReader) -> str | None:
 
 
 def _check_position(name: str, frame: Frame) -> None:
-    if frame.crs is None or not pyproj.CRS.from_wkt(frame.crs).is_geographic:
+    if frame.crs is None:
         return
+    if pyproj.CRS.from_wkt(frame.crs).is_geographic:
+        _check_latitudes(name, frame)
+    # Measuring a pixel fails, clearly, where the position is impossible.
+    _ = frame.gsd_m
+
+
+def _check_latitudes(name: str, frame: Frame) -> None:
     w, h = frame.width, frame.height
     latitudes = frame.to_crs(np.array([[0, 0], [w, 0], [w, h], [0, h]]))[:, 1]
     # Grids of cell centres reach half a cell beyond the poles; that is customary.

@@ -99,7 +99,7 @@ class LandClass(BaseModel):
 
     name: Word
     """What the class is called in the output."""
-    prompts: tuple[Word, ...] = ()
+    prompts: Annotated[tuple[Word, ...], Field(min_length=1)] = ()
     """What the backend looks for: the name, or these aliases; a pixel or object of any counts."""
     kind: Kind = "object"
     """`object`: instances, counted. `cover`: connected regions, measured."""
@@ -152,9 +152,8 @@ class Legend(BaseModel):
         for land_class in value:
             folded = land_class.name.casefold()
             if folded in seen:
-                raise ValueError(
-                    f"class '{land_class.name}' is named twice (also as '{seen[folded]}')"
-                )
+                also = f" (also as '{seen[folded]}')" if seen[folded] != land_class.name else ""
+                raise ValueError(f"class '{land_class.name}' is named twice{also}")
             seen[folded] = land_class.name
         return value
 
@@ -241,9 +240,13 @@ def _explain(error: ValidationError, data: dict[str, Any]) -> str:
     if first["type"] == "missing":
         return f"{place}field '{field}' is missing"
     message = first["msg"].removeprefix("Value error, ")
-    if not field or isinstance(first["input"], dict | list | tuple):
-        return f"{place}{field + ': ' if field else ''}{message}"
-    return f"{place}{field}: {message}, got {first['input']!r}"
+    if field == "class" and first["type"] in ("tuple_type", "model_type"):
+        message = "classes are written as [[class]] tables, each with a name"
+    if first["type"] == "string_pattern_mismatch":
+        message = "is not of the form '#1b7837'"
+    label = f"{field}: " if field and field != "class" else ""
+    complete = not label or isinstance(first["input"], dict | list | tuple)
+    return f"{place}{label}{message}" + ("" if complete else f", got {first['input']!r}")
 
 
 def _place(loc: list[str | int], data: dict[str, Any]) -> tuple[str, list[str | int]]:

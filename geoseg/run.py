@@ -29,7 +29,7 @@ from geoseg.detect import READ_AHEAD, Job, Receipt, check_halo, detect, detect_e
 from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
-from geoseg.geotiff import GeoTiff, open_raster
+from geoseg.geotiff import GeoTiff, open_raster, warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.raster import RasterReader
@@ -216,6 +216,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     )
     engine = load(backend) if isinstance(backend, str) else _checked(backend)
     raster = _open(source, bands, sensor)
+    if isinstance(raster, GeoTiff):
+        warn_of_alpha(raster)
     final, keep = _destination(out)
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
     check_output(final, overwrite=overwrite, crs=raster.frame.crs, source=source_path)

@@ -23,7 +23,7 @@ PROFILE = {"driver": "GTiff", "crs": "EPSG:32633", "transform": Affine(10, 0, 5e
 def write(path: Path, data: np.ndarray, **extra: object) -> Path:
     count, height, width = data.shape
     size = {"count": count, "height": height, "width": width, "dtype": data.dtype}
-    with rasterio.open(path, "w", **PROFILE, **size, **extra) as target:
+    with rasterio.open(path, "w", **{**PROFILE, **size, **extra}) as target:
         target.write(data)
     return path
 
@@ -69,6 +69,8 @@ def test_a_map_is_made_and_reported(run, scene, tmp_path):
 def test_a_fourth_band_marked_alpha_is_near_infrared_if_the_user_says_so(run, scene, tmp_path):
     with rasterio.open(scene) as source:
         marked = write(tmp_path / "marked.tif", source.read(), photometric="RGB", alpha="YES")
+    warned = run("segment", marked, "--prompt", "vegetation", "--out", tmp_path / "m.gpkg")
+    assert "--sensor naip" not in warned[2]
     maps = []
     for path, options in ((scene, ()), (marked, ("--sensor", "naip"))):
         out = tmp_path / f"{path.stem}.gpkg"
@@ -126,7 +128,9 @@ BAD = {
     "not a raster": (of("{folder}/text.tif"), "not a raster"),
     "complex": (of("{folder}/complex.tif"), "complex"),
     "no prompt": (SEGMENT, "--prompt"),
-    "two ways to ask": ((*WATER, "--legend", "landuse"), "either"),
+    "two ways to ask": ((*WATER, "--legend", "landuse"), "both given"),
+    "impossible position": (of("{folder}/nowhere.tif"), "outside its coordinate reference system"),
+    "no prompts": ((*SEGMENT, "--legend", "{folder}/silent.toml"), "class 1 'a': prompts"),
     "empty prompt": ((*SEGMENT, "--prompt", " . , "), "no class name"),
     "unknown word": ((*SEGMENT, "--prompt", "watr"), "water"),
     "unknown word names the way out": ((*SEGMENT, "--prompt", "zebra crossing"), "--backend"),
@@ -163,7 +167,10 @@ def test_bad_input_is_one_clear_line_and_nothing_written(run, scene, tmp_path, c
     (tmp_path / "legend.toml").write_text(
         '[[class]]\nname = "forest"\n[[class]]\nname = "lake"\ncolor = "#0000ff"\n'
     )
+    (tmp_path / "silent.toml").write_text('[[class]]\nname = "a"\nprompts = []\n')
     write(tmp_path / "complex.tif", np.zeros((1, 8, 8), np.complex64))
+    far = Affine(10, 0, 5e8, 0, -10, 5e9)
+    write(tmp_path / "nowhere.tif", np.zeros((3, 8, 8), np.uint8), transform=far)
     scene.rename(tmp_path / "same.gpkg")
     write(scene, np.zeros((4, 8, 8), np.uint8))
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}

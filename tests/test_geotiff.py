@@ -17,7 +17,7 @@ from rasterio.enums import ColorInterp
 from rasterio.shutil import copy as gdal_copy
 
 from geoseg.errors import ConfigError, RasterError, TileFailedError
-from geoseg.geotiff import open_raster
+from geoseg.geotiff import open_raster, warn_of_alpha
 from geoseg.raster import finite
 from geoseg.window import Window
 
@@ -306,3 +306,18 @@ def test_a_torn_file_fails_where_it_is_torn(tmp_path):
             np.testing.assert_array_equal(data, whole.read(window=((y, y + 5), (0, 70))))
     whole.close()
     assert 0 < bad < 10
+
+
+def test_an_alpha_band_that_looks_like_an_image_is_told(tmp_path, caplog):
+    shades = np.random.default_rng(0).integers(0, 255, (4, 40, 50)).astype(np.uint8)
+    mask = shades.copy()
+    mask[3] = 255 * (shades[3] > 100)
+    for data, told in ((shades, True), (mask, False)):
+        path = tmp_path / f"{told}.tif"
+        size = {"count": 4, "height": 40, "width": 50, "dtype": "uint8"}
+        place = {"crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
+        with rasterio.open(path, "w", driver="GTiff", alpha="YES", **size, **place) as target:
+            target.write(data)
+        caplog.clear()
+        warn_of_alpha(open_raster(path))
+        assert ("--sensor naip" in caplog.text) is told

@@ -57,6 +57,7 @@ def failing(error=RuntimeError):
 
 @pytest.mark.parametrize("error", [RuntimeError, MemoryError, BackendError, KeyError])
 def test_a_failed_tile_is_a_hole_that_is_named(tmp_path, error, caplog):
+    caplog.set_level("INFO", "geoseg")
     run = segment(tmp_path / "map.gpkg", failing(error))
     assert not run.complete
     assert list(run.failed) == [BAD_NAME]

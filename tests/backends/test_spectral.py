@@ -194,7 +194,7 @@ def test_bands_without_roles_name_the_knobs() -> None:
 
 
 def test_one_grey_band_says_nothing() -> None:
-    with pytest.raises(BackendError, match=r"one grey band.*--backend"):
+    with pytest.raises(BackendError, match=r"one band.*--backend"):
         Spectral().fit(raster(noise(1, 8, 8, 0), {}), Legend.parse("water"))
 
 

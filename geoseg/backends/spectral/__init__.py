@@ -243,8 +243,8 @@ class _Choice:
                 return rule
         if len(self.raster.bands) == 1:
             raise BackendError(
-                f"'{concept}' cannot be told from one grey band; spectral needs at least red, "
-                "green and blue: pass such a raster, or a model with --backend"
+                f"'{concept}' cannot be told from one band; spectral needs at least red, green and "
+                "blue: name them with --bands, or choose a model with --backend"
             )
         known = ", ".join(f"{role}={n}" for role, n in roles.items()) or "no role is known"
         ways = " or ".join(dict.fromkeys("+".join(sorted(_needs(r))) for r in options))

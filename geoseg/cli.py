@@ -237,6 +237,7 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
                     "tiles": run.tiles,
                     "complete": run.complete,
                     "failed": dict(run.failed),
+                    "broken_links": run.broken_links,
                     "seconds": {k: round(v, 3) for k, v in run.seconds.items()},
                 }
             )

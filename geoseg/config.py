@@ -23,8 +23,6 @@ DEFAULT_THRESHOLD = 0.5
 FORMAT_VERSION = 1
 """Version of what is stored in a run folder."""
 
-Finite = Field(allow_inf_nan=False)
-
 
 class RunConfig(BaseModel):
     """The settings of a run."""

@@ -109,7 +109,6 @@ class _Ground:
     def __init__(self, frame: Frame) -> None:
         crs = pyproj.CRS.from_wkt(frame.crs or "")
         self.unit_m2 = 1.0
-        self._to_equal_area: pyproj.Transformer | None = None
         self._to_lonlat: pyproj.Transformer | None = None
         self._geod = crs.get_geod()
         geodetic = crs.geodetic_crs

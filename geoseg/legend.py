@@ -195,17 +195,6 @@ class Legend(BaseModel):
         except ValidationError as error:
             raise ConfigError(f"{where}: {_explain(error, data)}") from error
 
-    def index(self, name: str) -> int:
-        """Return the index of the class of this name.
-
-        Raises:
-            ConfigError: There is none.
-        """
-        names = [c.name for c in self.classes]
-        if name not in names:
-            raise ConfigError(f"no class '{name}' in the legend; it has {', '.join(names)}")
-        return names.index(name)
-
 
 def presets() -> tuple[str, ...]:
     """Return the names of the legends that come with geoseg."""

@@ -159,7 +159,7 @@ def plan(
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
         return
-    _say(
+    print(  # noqa: T201
         f"raster   {found.width} x {found.height} pixels, {found.bands} bands\n"
         f"classes  {', '.join(found.classes)}\n"
         f"tiles    {found.tiles} of {found.tile_px} px, overlap {found.overlap_px} px "
@@ -188,9 +188,9 @@ def backends(as_json: Json = False) -> None:
         return
     for row in rows:
         state = "installed" if row["installed"] else f'pip install "geoseg[{row["extra"]}]"'
-        _say(f"{row['name']:20} {state}\n  {row['summary']}")
+        print(f"{row['name']:20} {state}\n  {row['summary']}")  # noqa: T201
         if row["words"]:
-            _say(f"  words: {', '.join(row['words'])}")
+            print(f"  words: {', '.join(row['words'])}")  # noqa: T201
 
 
 @app.command()
@@ -250,7 +250,7 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
         name, reason = next(iter(run.failed.items()))
         _say(
             f"error: {len(run.failed)} of {run.tiles} tiles failed and are missing from the map "
-            f"(layer failed_tiles); the first is {name}: {reason}. Run again with --overwrite to "
+            f"(see failed_tiles); the first is {name}: {reason}. Run again with --overwrite to "
             "try them again"
         )
         raise typer.Exit(INCOMPLETE)

@@ -36,7 +36,7 @@ class Batch:
     first: int
     """Number of the first feature, 0-based."""
     table: NDArray[np.void]
-    """(n,) of seams.FEATURE."""
+    """(n,) of decide.FEATURE."""
     tiles: tuple[int, ...]
     """Tiles that hold labels of these features."""
     labels: tuple[NDArray[np.void], ...]

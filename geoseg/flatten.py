@@ -25,9 +25,10 @@ Steps = NDArray[np.int16]
 def flatten(instances: Instances, legend: Legend, valid: Mask, scope: Scope) -> Labels:
     """Turn a backend's answer into disjoint runs per class and facts per label.
 
-    Pixels of nodata and outside the trusted window belong to nothing. Of two instances of one
-    class `object`, the better-scored one keeps a shared pixel (ties: the earlier one). Covers of
-    an exclusive legend leave each pixel to the one with the most evidence (ties: legend order).
+    Instances that score below the threshold of their class are left out. Pixels of nodata and
+    outside the trusted window belong to nothing. Of two instances of one class `object`, the
+    better-scored one keeps a shared pixel (ties: the earlier one). Covers of an exclusive legend
+    leave each pixel to the one with the most evidence (ties: legend order).
 
     Args:
         instances: In pixels of `scope.read`.
@@ -39,6 +40,7 @@ def flatten(instances: Instances, legend: Legend, valid: Mask, scope: Scope) -> 
         BackendError: A class index or a box that cannot be, or a mask unlike its box.
     """
     _check(instances, legend, scope)
+    instances = _scored(instances, legend)
     valid = valid & _inside(scope.trust, scope.read)
     kinds = np.array([c.kind == "cover" for c in legend.classes])
     is_cover = kinds[instances.classes] if len(instances) else np.zeros(0, bool)
@@ -82,6 +84,23 @@ def _check(instances: Instances, legend: Legend, scope: Scope) -> None:
             raise BackendError(f"box {(x0, y0, x1, y1)} is outside its {width}x{height} tile")
         if mask.shape != (y1 - y0, x1 - x0):
             raise BackendError(f"mask {mask.shape} does not fit its box {(x0, y0, x1, y1)}")
+
+
+def _scored(instances: Instances, legend: Legend) -> Instances:
+    """Leave out what scores below the threshold of its class; evidence per pixel has passed it."""
+    least = np.array([c.threshold or 0.0 for c in legend.classes], np.float32)
+    shown = instances.evidence or [None] * len(instances)
+    pixelwise = np.array([e is not None for e in shown], bool)
+    keep = np.flatnonzero(pixelwise | (instances.scores >= least[instances.classes]))
+    if len(keep) == len(instances):
+        return instances
+    return Instances(
+        instances.boxes[keep],
+        [instances.masks[i] for i in keep.tolist()],
+        instances.classes[keep],
+        instances.scores[keep],
+        None if instances.evidence is None else [shown[i] for i in keep.tolist()],
+    )
 
 
 def _inside(window: Window, outer: Window) -> Mask:

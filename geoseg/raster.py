@@ -17,7 +17,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.bands import Band
-from geoseg.errors import TileFailedError
+from geoseg.errors import RasterError, TileFailedError
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.window import Window
 
@@ -77,26 +77,32 @@ def sample(
     Returns:
         (window, samples, valid) of windows with at least one valid pixel. A window that cannot
         be read is left out: its tiles will say why.
+
+    Raises:
+        RasterError: No window can be read.
     """
     full = raster.frame.window
     if full.width <= blocks * side_px and full.height <= blocks * side_px:
-        windows = [full]
-    else:
-        windows = [
-            Window(x, y, min(x + side_px, full.x1), min(y + side_px, full.y1))
-            for y in _lattice(full.height, blocks, side_px)
-            for x in _lattice(full.width, blocks, side_px)
-        ]
-    found = []
-    for window in windows:
         try:
-            data, valid = raster.read(window)
-        except TileFailedError as error:
-            log.warning("%s; left out of the statistics", error)
-            continue
-        if valid.any():
+            data, valid = raster.read(full)
+            return [(full, data, valid)] if valid.any() else []
+        except TileFailedError:
+            log.debug("not all of the raster can be read; sampling it in parts")
+    found, failure = [], None
+    for y in _lattice(full.height, blocks, side_px):
+        for x in _lattice(full.width, blocks, side_px):
+            window = Window(x, y, min(x + side_px, full.x1), min(y + side_px, full.y1))
+            try:
+                data, valid = raster.read(window)
+            except TileFailedError as error:
+                failure = error
+                continue
             found.append((window, data, valid))
-    return found
+    if failure is not None and not found:
+        raise RasterError(f"nothing can be read for the statistics of the run: {failure}")
+    if failure is not None:
+        log.warning("%s; left out of the statistics", failure)
+    return [(window, data, valid) for window, data, valid in found if valid.any()]
 
 
 def _lattice(size: int, blocks: int, side: int) -> list[int]:

@@ -113,9 +113,10 @@ class Run:
         """Return the map: id, class, score, area_ha, perimeter_m, n_tiles, seam_iou, geometry."""
         import geopandas as gpd
 
-        if self.path.suffix == ".parquet":
+        suffix = self.path.suffix.lower()
+        if suffix == ".parquet":
             return gpd.read_parquet(self.path)
-        if self.path.suffix == ".gpkg":
+        if suffix == ".gpkg":
             return gpd.read_file(self.path, layer="features")
         return gpd.read_file(self.path)
 
@@ -258,7 +259,11 @@ def _settings(legend: str | Legend, config: RunConfig | None) -> RunConfig:
 
 
 def _checked(backend: object) -> Backend:
+    if isinstance(backend, type):
+        raise BackendError(f"backend {backend.__name__} is a class; pass an object: ...()")
     if isinstance(backend, Backend):
+        if not isinstance(backend.halo_px, int) or backend.halo_px < 0:
+            raise BackendError(f"backend has halo_px {backend.halo_px!r}; a whole number >= 0")
         return backend
     lacking = [n for n in ("identity", "halo_px", "segment") if not hasattr(backend, n)]
     raise BackendError(
@@ -273,6 +278,8 @@ def _open(
     sensor: str | None,
 ) -> RasterReader:
     if not isinstance(source, str | Path):
+        if bands is not None or sensor is not None:
+            raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
         return source
     return open_raster(source, parse(bands) if isinstance(bands, str) else bands, sensor)
 

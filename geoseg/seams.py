@@ -52,9 +52,9 @@ class Seam:
     pairs: NDArray[np.void]
     """(n,) of PAIR: labels that share pixels (objects) or touch (covers)."""
     voices_a: NDArray[np.void]
-    """(n,) of VOICE about covers of the first tile."""
+    """(n,) of VOICE about labels of the first tile."""
     voices_b: NDArray[np.void]
-    """(n,) of VOICE about covers of the second tile."""
+    """(n,) of VOICE about labels of the second tile."""
 
 
 def link(a: Labels, b: Labels, scope_a: Scope, scope_b: Scope, is_cover: Sequence[bool]) -> Seam:

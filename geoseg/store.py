@@ -57,7 +57,7 @@ class Store:
         wanted = json.loads(json.dumps(dict(fingerprint)))
         try:
             found = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
-            if found - _ENTRIES:
+            if {n for n in found - _ENTRIES if not n.startswith(".") and not n.endswith(".part")}:
                 raise OutputError(f"{self.path} is there but is no run folder; remove it")
             if fresh and found:
                 self.remove()

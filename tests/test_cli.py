@@ -105,10 +105,10 @@ def test_plan_reads_no_pixels_and_writes_nothing(run, scene, tmp_path, monkeypat
 def test_backends_lists_words_and_what_is_missing(run, monkeypatch):
     missing = BackendInfo("dream", "dream.model:Dream", "dreams", "models", ("no_such_module_x",))
     monkeypatch.setattr("geoseg.backends.BUILT_IN", {**BUILT_IN, "dream": missing})
-    code, _, err = run("backends")
+    code, listed, _ = run("backends")
     assert code == 0
-    assert "river" in err
-    assert 'pip install "geoseg[models]"' in err
+    assert "river" in listed
+    assert 'pip install "geoseg[models]"' in listed
     _, text, _ = run("backends", "--json")
     rows = {row["name"]: row for row in json.loads(text)}
     assert rows["spectral"]["installed"]

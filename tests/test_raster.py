@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.bands import Band
-from geoseg.errors import TileFailedError
+from geoseg.errors import RasterError, TileFailedError
 from geoseg.raster import ArrayRaster, finite, sample
 from geoseg.window import Window
 
@@ -100,3 +100,24 @@ def test_blocks_without_valid_or_readable_pixels_are_left_out(caplog):
     assert windows == [Window(x, y, x + 8, y + 8) for y in (37, 56) for x in (37, 56)]
     assert len(sample(Torn(data, valid), 4, 8)) == 3
     assert "torn; left out of the statistics" in caplog.text
+
+
+def test_a_small_raster_with_a_torn_block_is_sampled_in_parts():
+    data = np.ones((1, 64, 64), np.uint8)
+
+    class Torn(ArrayRaster):
+        def read(self, window):
+            if window.x1 > 60 and window.y1 > 60:
+                raise TileFailedError("torn")
+            return super().read(window)
+
+    found = sample(Torn(data), 8, 16)
+    assert len(found) == 15
+    assert all(good.all() for _, _, good in found)
+    with pytest.raises(RasterError, match="nothing can be read"):
+        sample(AllTorn(data), 8, 16)
+
+
+class AllTorn(ArrayRaster):
+    def read(self, window):
+        raise TileFailedError("torn")

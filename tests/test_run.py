@@ -131,7 +131,7 @@ def test_a_run_killed_half_way_ends_with_the_same_bytes(tmp_path):
 
 
 def test_other_settings_do_not_continue_a_run(tmp_path):
-    out = tmp_path / "map.parquet"
+    out = tmp_path / "map.gpkg"
     segment(out, failing())
     out.unlink()
     for change, field in (
@@ -286,3 +286,29 @@ def test_a_wrong_number_of_answers_is_a_failed_tile(answer, words, caplog):
     assert len(run.failed) == len(GRID)
     assert all(words in reason for reason in run.failed.values())
     assert run.count == 0
+
+
+def test_a_file_that_is_not_ours_is_not_removed(tmp_path):
+    mine = tmp_path / "map_failed_tiles.geojson"
+    mine.write_text("dear")
+    with pytest.raises(OutputError, match="is already there; pass --overwrite"):
+        segment(tmp_path / "map.geojson")
+    assert mine.read_text() == "dear"
+
+
+def test_what_scores_below_the_threshold_is_left_out(tmp_path):
+    # ByIdentity scores everything 0.9.
+    assert segment(tmp_path / "a.gpkg", threshold=0.9).count > 0
+    assert segment(tmp_path / "b.gpkg", threshold=0.91).count == 0
+
+
+def test_a_class_or_an_impossible_halo_is_no_backend(tmp_path):
+    with pytest.raises(BackendError, match="is a class; pass an object"):
+        segment(tmp_path / "a.gpkg", ByIdentity)
+    with pytest.raises(BackendError, match="halo_px -1"):
+        segment(tmp_path / "a.gpkg", ByIdentity((0,) * COUNT, -1))
+
+
+def test_band_options_are_of_files(tmp_path):
+    with pytest.raises(ConfigError, match="an open reader has roles of its own"):
+        segment(tmp_path / "a.gpkg", bands="red=1,green=2,blue=3")

@@ -59,6 +59,11 @@ def format_of(path: str | Path) -> str:
     return FORMATS[suffix]
 
 
+def failed_path(path: Path) -> Path:
+    """Return where failed tiles go if the format has one layer only."""
+    return path.with_name(f"{path.stem}_{FAILED_LAYER}{path.suffix}")
+
+
 def check_output(path: Path, *, overwrite: bool, crs: str | None, source: str = "") -> None:
     """Refuse an output that could not be written in the end, before any work.
 
@@ -74,6 +79,9 @@ def check_output(path: Path, *, overwrite: bool, crs: str | None, source: str = 
         raise OutputError(f"output {path} is not a regular file; give another --out")
     if path.exists() and not overwrite:
         raise OutputError(f"output {path} is already there; pass --overwrite to replace it")
+    side = failed_path(path)
+    if kind != "GPKG" and side.exists() and not overwrite:
+        raise OutputError(f"{side} is already there; pass --overwrite to replace it")
     if not path.parent.is_dir():
         raise OutputError(f"output folder {path.parent} does not exist; make it first")
     if kind == "GeoJSON" and crs is None:

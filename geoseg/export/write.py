@@ -20,7 +20,15 @@ import pyproj
 import shapely
 
 from geoseg.errors import OutputError
-from geoseg.export.table import FAILED_LAYER, LAYER, Target, format_of, record_batches, schema
+from geoseg.export.table import (
+    FAILED_LAYER,
+    LAYER,
+    Target,
+    failed_path,
+    format_of,
+    record_batches,
+    schema,
+)
 
 if TYPE_CHECKING:
     from geoseg.features import Features
@@ -153,7 +161,7 @@ def _count(path: Path, kind: str) -> int:
 
 
 def _write_failed(beside: Path, target: Target, failed: Failed, kind: str) -> None:
-    other = target.path.with_name(f"{target.path.stem}_{FAILED_LAYER}{target.path.suffix}")
+    other = failed_path(target.path)
     if kind != "GPKG":
         other.unlink(missing_ok=True)
     if not failed:

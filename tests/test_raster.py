@@ -120,4 +120,4 @@ def test_a_small_raster_with_a_torn_block_is_sampled_in_parts():
 
 class AllTorn(ArrayRaster):
     def read(self, window):
-        raise TileFailedError("torn")
+        raise TileFailedError(f"torn at {window}")

@@ -97,13 +97,13 @@ def forest(data: Path) -> dict[str, Any]:
         overlap.add(cover(raster, "forest"), truth)
     return {
         "forest_iou": overlap.iou,
-        "forest_iou_cv": calibrated("forest_haze"),
+        "forest_iou_cv_of_calibration": calibrated("forest_haze"),
         "n_scenes": len(paths),
     }
 
 
 def calibrated(name: str) -> float | None:
-    """Return the IoU on unseen scenes that the table notes for a block."""
+    """Return the IoU on unseen scenes that calibrate_spectral.py noted in the table."""
     table = resources.files("geoseg.backends.spectral").joinpath("table.toml").read_text("utf-8")
     block = table.partition(f"# >>> {name}\n")[2].partition(f"# <<< {name}\n")[0]
     note = tomllib.loads(block)["rule"][0]["note"]

@@ -86,19 +86,23 @@ def test_objects_equal_the_untiled_truth(size, style, cut, random):
     check_facts(found)
 
 
-@examples(30)
-@given(sizes, cuts(), seeds, st.integers(1, 3))
-def test_connected_regions_seen_as_objects_equal_the_untiled_truth(size, cut, random, count):
-    # Here a tile does not know that two of its parts meet outside of it.
-    image = classes_image(*size, random, count)
-    model = ByComponent(tuple(range(count)), cut.context)
-    run = geoseg.segment(raster(image), legend(*["object"] * count), backend=model, **cut.settings)
+def check_regions(kind, image, cut, count):
+    """Every class gives the connected regions of the whole raster, seen tile by tile."""
+    model = ByComponent(tuple(range(count)), cut.context, cover=kind == "cover")
+    run = geoseg.segment(raster(image), legend(*[kind] * count), backend=model, **cut.settings)
     want = []
     for cls in range(count):
         labels, n = ndimage.label(image == cls + 1)
         want += expected(labels, (cls,) * n)
     assert drawn(run.features()) == sorted(want)
     check_facts(run.features())
+
+
+@examples(30)
+@given(sizes, cuts(), seeds, st.integers(1, 3))
+def test_connected_regions_seen_as_objects_equal_the_untiled_truth(size, cut, random, count):
+    # Here a tile does not know that two of its parts meet outside of it.
+    check_regions("object", classes_image(*size, random, count), cut, count)
 
 
 @examples(25)
@@ -197,15 +201,7 @@ def test_seams_are_right_by_another_reckoning():
 @examples(40)
 @given(sizes, cuts(), seeds, st.integers(1, 3))
 def test_covers_equal_the_labels_of_the_whole_raster(size, cut, random, count):
-    image = classes_image(*size, random, count)
-    model = ByComponent(tuple(range(count)), cut.context, cover=True)
-    run = geoseg.segment(raster(image), legend(*["cover"] * count), backend=model, **cut.settings)
-    want = []
-    for cls in range(count):
-        labels, n = ndimage.label(image == cls + 1)
-        want += expected(labels, (cls,) * n)
-    assert drawn(run.features()) == sorted(want)
-    check_facts(run.features())
+    check_regions("cover", classes_image(*size, random, count), cut, count)
 
 
 @examples(20)

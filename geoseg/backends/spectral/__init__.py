@@ -22,7 +22,7 @@ from geoseg.backends.spectral.features import Features
 from geoseg.backends.spectral.fitting import Samples, Scale
 from geoseg.backends.spectral.indices import Plane
 from geoseg.backends.spectral.rules import Other, Rule, Threshold
-from geoseg.backends.spectral.words import CONCEPTS, KNOWN_WORDS
+from geoseg.backends.spectral.words import KNOWN_WORDS
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import Legend
@@ -31,9 +31,7 @@ from geoseg.raster import RasterReader, sample
 
 log = logging.getLogger(__name__)
 
-__all__ = ["KNOWN_WORDS", "SUMMARY", "Spectral"]
-
-SUMMARY = "spectral indices and texture, no weights; knows " + ", ".join(CONCEPTS)
+__all__ = ["KNOWN_WORDS", "Spectral"]
 
 FINE_M = 2.0
 """Pixels smaller than this show texture of single trees and roofs."""

@@ -7,7 +7,7 @@ runs with equal fingerprints may share tiles.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,6 +22,25 @@ DEFAULT_THRESHOLD = 0.5
 
 FORMAT_VERSION = 1
 """Version of what is stored in a run folder."""
+
+
+class ModelOptions(BaseModel):
+    """How models are loaded and run; backends without a model ignore them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    """`auto` (the first of CUDA, MPS, CPU that is there), `cuda`, `cuda:1`, `mps` or `cpu`."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the networks; `auto`: bf16 on CUDA (fp16 where it has none), else fp32."""
+    offline: bool = False
+    """Open no socket: weights must be in a folder or in the cache."""
+    compile: bool = False
+    """Run image encoders through `torch.compile`: slow to start, faster per tile."""
+    gsd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Ground size in metres of the pixels that models are shown; None: the raster's own."""
+    one_class_per_pass: bool = False
+    """Ask detectors for one class at a time: slower, and classes do not compete."""
 
 
 class RunConfig(BaseModel):

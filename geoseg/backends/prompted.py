@@ -1,0 +1,80 @@
+"""How do a detector and a segmenter work as one backend? Words -> boxes -> masks.
+
+Boxes that another tile decides, or that only repeat a better one, are left out before anything is
+decoded; a tile without boxes is not encoded at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.backends.detections import Detections, Picture
+from geoseg.instances import Mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cutout:
+    """A mask, cropped to its own box."""
+
+    box: tuple[int, int, int, int]
+    """x0, y0, x1, y1 in pixels of the tile, half-open."""
+    mask: Mask
+    """(row, col) of the box's size."""
+    quality: float
+    """How sure the segmenter is of the outline, 0..1 (SAM: predicted IoU)."""
+
+
+class Segmenter(Protocol):
+    """Anything that turns boxes or points into masks."""
+
+    @property
+    def identity(self) -> str:
+        """Name and version (revision or digest of weights)."""
+        ...
+
+    def cut(
+        self,
+        pictures: Sequence[Picture],
+        prompts: Sequence[Detections],
+        shapes: Sequence[tuple[int, int]],
+    ) -> list[list[Cutout | None]]:
+        """Return the mask of every prompt of every picture.
+
+        Args:
+            pictures: What to look at.
+            prompts: Boxes (or points) in pixels of the picture, at least one per picture.
+            shapes: (rows, cols) of the tile each picture shows: what masks are made in.
+
+        Returns:
+            Per picture and prompt, in order, a Cutout; None where nothing is there.
+        """
+        ...
+
+
+class Proposer(Protocol):
+    """A segmenter that says of its own accord what it sees."""
+
+    @property
+    def identity(self) -> str:
+        """Name and version (revision or digest of weights)."""
+        ...
+
+    def propose(
+        self,
+        pictures: Sequence[Picture],
+        points: Sequence[NDArray[np.float32]],
+        shapes: Sequence[tuple[int, int]],
+    ) -> list[list[Cutout]]:
+        """Return the segments under points, each once, that the segmenter is sure of.
+
+        Args:
+            pictures: What to look at.
+            points: (n, 2) x, y in pixels of each picture.
+            shapes: (rows, cols) of the tile each picture shows.
+        """
+        ...

@@ -62,7 +62,7 @@ def load(weights: Weights, kinds: Mapping[str, Classes], device: Device) -> tupl
         )
     classes = kinds[kind]
     quiet = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(transformers_logging.ERROR)
+    transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         network = _network(weights, classes, config)

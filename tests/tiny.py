@@ -53,6 +53,69 @@ def _randomise(model: torch.nn.Module, scale: float = 1.0) -> None:
                 value.normal_(0, 0.05 * scale)
 
 
+def _clip_words(limit: int = 77) -> tf.CLIPTokenizer:
+    """Spell words out; the end of a text has the largest number, as CLIP's pooling wants it."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,-'"
+    words = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    words = tf.CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=[])
+    words.model_max_length = limit
+    return words
+
+
+def _clip_text(limit: int = 77, kind: str = "CLIPTextConfig", **more: object) -> object:
+    return getattr(tf, kind)(
+        vocab_size=82, hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=limit, bos_token_id=80, eos_token_id=81,
+        pad_token_id=81, **more,
+    )  # fmt: skip
+
+
+def owl(folder: Path, kind: str = "Owlv2") -> Path:
+    _seed()
+    text = _clip_text(40, f"{kind}TextConfig")
+    vision = getattr(tf, f"{kind}VisionConfig")(
+        hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        image_size=48, patch_size=8,
+    )  # fmt: skip
+    config = getattr(tf, f"{kind}Config")(
+        text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=32
+    )
+    model = getattr(tf, f"{kind}ForObjectDetection")(config).eval()
+    with torch.no_grad():
+        # Boxes of untamed weights lie outside the picture.
+        for value in model.box_head.parameters():
+            value.mul_(0.02)
+    model.save_pretrained(folder)
+    pictures = getattr(tf, f"{kind}ImageProcessor")(size={"height": 48, "width": 48})
+    getattr(tf, f"{kind}Processor")(pictures, _clip_words(40)).save_pretrained(folder)
+    return folder
+
+
+def omdet_turbo(folder: Path) -> Path:
+    _seed()
+    config = tf.OmDetTurboConfig(
+        backbone_config=tf.SwinConfig(
+            image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2],
+            window_size=4, out_indices=[2, 3, 4],
+        ),
+        text_config=_clip_text(projection_dim=32),
+        image_size=64, text_projection_in_dim=32, text_projection_out_dim=32,
+        task_encoder_hidden_dim=32, class_embed_dim=32, num_queries=30,
+        vision_features_channels=[16, 16, 16], encoder_in_channels=[16, 32, 64],
+        encoder_hidden_dim=16, encoder_dim_feedforward=32, decoder_hidden_dim=16,
+        decoder_dim_feedforward=32, decoder_num_heads=2, encoder_attention_heads=2,
+        decoder_num_layers=2, encoder_layers=1, apply_layernorm_after_vision_backbone=False,
+    )  # fmt: skip
+    model = tf.OmDetTurboForObjectDetection(config).eval()
+    _randomise(model)
+    model.save_pretrained(folder)
+    pictures = tf.DetrImageProcessor(
+        size={"height": 64, "width": 64}, do_pad=False, do_convert_annotations=False
+    )
+    tf.OmDetTurboProcessor(pictures, _clip_words()).save_pretrained(folder)
+    return folder
+
+
 def grounding_dino(folder: Path, kind: str = "GroundingDino") -> Path:
     _seed()
     words = _bert_words(folder)

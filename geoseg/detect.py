@@ -86,6 +86,12 @@ class Receipt:
     """Why it failed, or None."""
 
 
+def least_halo(backend: Backend, *, all_covers: bool) -> int:
+    """Return the least halo in pixels with which tiles agree."""
+    # Objects are recognised by pixels that two tiles trust: one beyond the core at least.
+    return backend.halo_px + (not all_covers)
+
+
 def check_halo(job: Job) -> None:
     """Refuse an overlap too small to give the same answer in every tile.
 
@@ -93,8 +99,7 @@ def check_halo(job: Job) -> None:
         BackendError: Names the overlap that would do.
     """
     backend, grid = job.backend, job.grid
-    # Objects are recognised by pixels that two tiles trust: one beyond the core at least.
-    need = backend.halo_px + (not all(job.is_cover))
+    need = least_halo(backend, all_covers=all(job.is_cover))
     if len(grid) > 1 and grid.halo_px < need:
         what = f"backend '{backend.identity.split()[0]}' looks {backend.halo_px} px around a pixel"
         if not all(job.is_cover):

@@ -16,16 +16,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import shapely
 
-from geoseg.backends import Backend, Fittable, load
-from geoseg.bands import parse
-from geoseg.config import RunConfig
+from geoseg.backends import Backend, Fittable
+from geoseg.backends.compose import cloudless, load
+from geoseg.bands import parse, shown_roles
+from geoseg.config import (
+    DEFAULT_OVERLAP_PX,
+    DEFAULT_THRESHOLD,
+    DEFAULT_TILE_PX,
+    ModelOptions,
+    RunConfig,
+)
 from geoseg.decide import SeamPlan, decide, empty_facts
-from geoseg.detect import READ_AHEAD, Job, Receipt, check_halo, detect, detect_each
+from geoseg.detect import READ_AHEAD, Job, Receipt, check_halo, detect, detect_each, least_halo
 from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
@@ -41,6 +48,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Progress = Callable[[str, int, int], None]
 """Called with the step, how many are done, and of how many."""
@@ -169,15 +178,19 @@ def plan(
 
 def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs
     source: str | Path | RasterReader,
-    legend: str | Legend,
+    legend: str | Legend | None = None,
     *,
     out: str | Path | None = None,
     backend: str | Backend = "spectral",
+    models: ModelOptions | None = None,
+    boxes: str | Path | gpd.GeoDataFrame | None = None,
+    mask_clouds: str | Backend | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     threshold: float | None = None,
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
+    composite: str | None = None,
     workers: int = 1,
     overwrite: bool = False,
     fresh: bool = False,
@@ -188,14 +201,18 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
 
     Args:
         source: A raster file, URL, or an open reader.
-        legend: Classes: `"forest, water"` or a Legend.
+        legend: Classes: `"forest, water"` or a Legend; None for backends that need no words.
         out: `.gpkg`, `.parquet`, `.fgb` or `.geojson`; a temporary file where None.
-        backend: Name of a backend, or an object that is one.
-        tile: Side of what the backend sees at once, in pixels (1024).
-        overlap: Pixels that neighbouring tiles share (128).
-        threshold: Least score of classes without their own, 0..1 (0.5).
+        backend: Name of a backend, as `"grounding-dino+sam2"`, or an object that is one.
+        models: How models are loaded and run: device, precision, ground size, offline.
+        boxes: A vector layer whose boxes and points a segmenter (`backend="sam2"`) outlines.
+        mask_clouds: A backend that knows cloud and shadow, as `"csmask"`: those belong to nothing.
+        tile: Side of what the backend sees at once, in pixels (1024, or what the backend wants).
+        overlap: Pixels that neighbouring tiles share (128, or what the backend needs).
+        threshold: Least score of classes without their own, 0..1 (the backend's own; spectral 0.5).
         bands: 1-based band numbers by role, as `"red=4,green=3,blue=2,nir=8"`.
         sensor: Band order of a known product: rgb, naip, landsat8, sentinel2, planetscope.
+        composite: Roles that models are shown as red, green and blue, as `"nir,red,green"`.
         workers: Number of processes; does not change the result.
         overwrite: Replace an output that is there.
         fresh: Throw away an unfinished run instead of continuing it.
@@ -211,11 +228,18 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export import check_output
     from geoseg.export.table import Target
 
-    given = {"tile": tile, "overlap": overlap, "threshold": threshold, "workers": workers}
+    models = models or ModelOptions()
+    engine = load(backend, models, boxes) if isinstance(backend, str) else _checked(backend)
+    if boxes is not None and not isinstance(backend, str):
+        raise ConfigError("boxes are for a segmenter by name, as backend='sam2'")
+    if mask_clouds is not None:
+        engine = cloudless(engine, mask_clouds, models)
+    given = {"tile": tile, "overlap": overlap, "workers": workers, "composite": composite}
     config = RunConfig.build(
-        legend=_legend(legend), **{k: v for k, v in given.items() if v is not None}
+        legend=_legend(legend, engine),
+        threshold=_usual(engine, "usual_threshold", DEFAULT_THRESHOLD, threshold),
+        **{k: v for k, v in given.items() if v is not None},
     )
-    engine = load(backend) if isinstance(backend, str) else _checked(backend)
     raster = _open(source, bands, sensor)
     if isinstance(raster, GeoTiff):
         warn_of_alpha(raster)
@@ -223,15 +247,16 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
     check_output(final, overwrite=overwrite, crs=raster.frame.crs, source=source_path)
 
+    engine = engine.fit(raster, config.filled()) if isinstance(engine, Fittable) else engine
+    config = _sized(config, engine, tile, overlap)
     job = _prepare(raster, engine, config, final)
-    identity = job.backend.identity
-    fingerprint = config.fingerprint(raster.identity(), identity)
+    fingerprint = config.fingerprint(raster.identity(), job.backend.identity)
     job.store.open(fingerprint, fresh=fresh)
     watch = _Watch(progress)
     with _executor(job, workers) as executor:
         _detect_all(job, executor, watch)
         seam_plan, counts = _stitch(job, executor, watch)
-        recipe = json.dumps({**fingerprint, "geoseg": version("geoseg")}, sort_keys=True)
+        recipe = json.dumps({**fingerprint, **_provenance(job.backend)}, sort_keys=True)
         target = Target(final, raster.frame.crs, config.legend, recipe)
         failed = job.store.failed()
         count = _write(job, executor, watch, (seam_plan, counts), (target, failed))
@@ -248,14 +273,48 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     )
 
 
-def _legend(legend: str | Legend) -> Legend:
-    return Legend.parse(legend) if isinstance(legend, str) else legend
+def _legend(legend: str | Legend | None, engine: Backend) -> Legend:
+    if isinstance(legend, str):
+        return Legend.parse(legend)
+    found = legend if legend is not None else getattr(engine, "words", lambda: None)()
+    if found is None:
+        raise ConfigError(
+            'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
+            "everything:SEGMENTER, and a segmenter with --boxes)"
+        )
+    known: Legend = found
+    return known
+
+
+def _usual(engine: Backend, name: str, default: T, given: T | None) -> T:
+    """Return what was given, or what the backend finds usual, or the default."""
+    usual: T = getattr(engine, name, default)
+    return usual if given is None else given
+
+
+def _sized(config: RunConfig, engine: Backend, tile: int | None, overlap: int | None) -> RunConfig:
+    """Return settings with the tile and overlap that the fitted backend wants or needs."""
+    wanted = _usual(engine, "usual_tile_px", DEFAULT_TILE_PX, tile)
+    covers = all(c.kind == "cover" for c in config.legend.classes)
+    need = 2 * least_halo(engine, all_covers=covers)
+    shared = max(DEFAULT_OVERLAP_PX, need) if overlap is None else overlap
+    if overlap is None and tile is None:
+        # A large read pays little for its edges.
+        wanted = max(wanted, 2 * shared)
+    return RunConfig.build(**{**dict(config), "tile": wanted, "overlap": shared})
+
+
+def _provenance(backend: Backend) -> dict[str, Any]:
+    """Return what the output says beyond the fingerprint: versions, and models with licences."""
+    facts: list[dict[str, Any]] = getattr(backend, "facts", list)()
+    return {"geoseg": version("geoseg"), **({"models": facts} if facts else {})}
 
 
 def _settings(legend: str | Legend, config: RunConfig | None) -> RunConfig:
+    asked = Legend.parse(legend) if isinstance(legend, str) else legend
     if config is None:
-        return RunConfig.build(legend=_legend(legend))
-    return config.model_copy(update={"legend": _legend(legend)})
+        return RunConfig.build(legend=asked)
+    return config.model_copy(update={"legend": asked})
 
 
 def _checked(backend: object) -> Backend:
@@ -301,19 +360,18 @@ class _Keeper:
 
 
 def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, final: Path) -> Job:
-    """Fit what is fitted once per run."""
+    """Gather all that a worker needs to know."""
     grid = Grid(raster.frame.window, config.tile, config.overlap)
-    legend = config.filled()
-    fitted = engine.fit(raster, legend) if isinstance(engine, Fittable) else engine
+    stretch = fit_stretch(raster, shown_roles(raster.roles, config.composite))
     store = Store(final.with_name(final.name + ".geoseg"), grid)
-    job = Job(raster, fitted, legend, fit_stretch(raster, raster.roles), store)
+    job = Job(raster, engine, config.filled(), stretch, store)
     check_halo(job)
     if config.workers > 1:
         try:
             pickle.dumps(job)
         except Exception as error:
             raise BackendError(
-                f"backend {type(fitted).__name__} or the raster cannot be sent to worker "
+                f"backend {type(engine).__name__} or the raster cannot be sent to worker "
                 f"processes ({error}); use --workers 1"
             ) from error
     return job

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 import transformers as tf
 
-WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] . , - ? ' detect a the with and of small large
-building tree solar panel roof road water river lake pool car forest bare soil ##s ##land grass wet
-meadow house green field pond boat ship bridge""".split()
+WORDS = (
+    "[PAD] [UNK] [CLS] [SEP] [MASK] . , - ? ' detect a the with and of small large building tree "
+    "solar panel roof road water river lake pool car forest bare soil ##s ##land grass wet meadow "
+    "house green field pond boat ship bridge"
+).split()
 
 PIXELS = 64
 """Side of what tiny segmenters look at."""
@@ -20,15 +21,14 @@ def _seed() -> None:
     torch.manual_seed(7)
 
 
-def _bert_words(folder: Path) -> tf.BertTokenizer:
-    words = [*WORDS[:5], *(["[unused]"] * 0), *WORDS[5:]]
+def _bert_words() -> tf.BertTokenizer:
     # Grounding DINO knows [CLS], [SEP], the dot and the question mark by their numbers in BERT.
     vocabulary = {f"[unused{i}]": i for i in range(1100)}
     numbered = dict(enumerate(vocabulary))
     numbered.update({0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"})
     numbered.update({1012: ".", 1029: "?"})
     free = (i for i in range(1, 1000) if i not in (100, 101, 102, 103))
-    for word in words:
+    for word in WORDS:
         if word not in numbered.values():
             numbered[next(free)] = word
     for letter in "abcdefghijklmnopqrstuvwxyz0123456789":
@@ -118,7 +118,7 @@ def omdet_turbo(folder: Path) -> Path:
 
 def grounding_dino(folder: Path, kind: str = "GroundingDino") -> Path:
     _seed()
-    words = _bert_words(folder)
+    words = _bert_words()
     config = getattr(tf, f"{kind}Config")(
         backbone_config=_swin(),
         text_config=tf.BertConfig(

@@ -111,23 +111,28 @@ def _local(family: str, path: Path) -> Weights:
 
 
 def fetch(
-    repo: str, revision: str | None = None, *, to: Path | None = None, offline: bool = False
+    repo: str,
+    revision: str | None = None,
+    *,
+    to: Path | None = None,
+    anew: bool = False,
+    offline: bool = False,
 ) -> Path:
     """Return the folder of a hub repository, from the cache or else from the network.
 
     Args:
         repo: OWNER/NAME.
         revision: Commit, tag or branch; the main branch where None.
-        to: A folder of the user's instead of the cache; it is always filled anew.
+        to: A folder of the user's instead of the cache.
+        anew: Ask the hub even if the cache holds it.
         offline: Open no socket.
 
     Raises:
         BackendError: It cannot be had; says what to do.
     """
-    if to is None:
-        cached = _cached(repo, revision)
-        if cached is not None:
-            return cached
+    here = None if anew else cached(repo, revision)
+    if here is not None:
+        return here
     if offline:
         raise BackendError(
             f"{repo} is not in the cache, and --offline forbids a download; run `geoseg models "
@@ -140,7 +145,8 @@ def fetch(
     return folder
 
 
-def _cached(repo: str, revision: str | None) -> Path | None:
+def cached(repo: str, revision: str | None = None) -> Path | None:
+    """Return the folder of a repository in the cache, or None; opens no socket."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -174,9 +180,9 @@ def _download(repo: str, revision: str | None, to: Path | None, patterns: Iterab
         ) from error
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
         raise BackendError(
-            f"{repo} is not in the cache and the hub cannot be reached; run `geoseg models fetch "
-            f"{repo} --to FOLDER` where there is a network, copy the folder here, and name it "
-            "after the backend, as sam2:FOLDER"
+            f"{repo} is not in the cache and the hub cannot be reached; where there is a network, "
+            f"run `geoseg models fetch {repo} --to FOLDER`, bring the folder here, and write it "
+            "after the backend: BACKEND:FOLDER"
         ) from error
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -340,12 +341,16 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
                     "complete": run.complete,
                     "failed": dict(run.failed),
                     "broken_links": run.broken_links,
+                    "notes": {tile: list(said) for tile, said in run.notes.items()},
                     "seconds": {k: round(v, 3) for k, v in run.seconds.items()},
                 }
             )
         )
     elif not quiet:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
+        counts = Counter(note for said in run.notes.values() for note in set(said))
+        for note, tiles in counts.items():
+            _say(f"{tiles} tile{'s' * (tiles > 1)}: {note}")
         if run.count == 0:
             _say("nothing found: no pixel reaches the threshold, or none is valid (see --bands)")
     if not run.complete:

@@ -20,7 +20,7 @@ DEFAULT_TILE_PX = 1024
 DEFAULT_OVERLAP_PX = 128
 DEFAULT_THRESHOLD = 0.5
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of what is stored in a run folder."""
 
 

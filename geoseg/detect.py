@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from geoseg.backends import Backend
@@ -157,7 +157,7 @@ def _fail(job: Job, index: int, error: Exception) -> Receipt:
 def _read(job: Job, index: int) -> Pixels:
     tile: Tile = job.grid[index]
     data, valid = job.raster.read(tile.read)
-    return Pixels(tile.read, data, valid, job.stretch, job.scope(index).trust)
+    return Pixels(tile.read, data, valid, job.stretch, tile.core, job.scope(index).trust)
 
 
 def _ask(job: Job, pixels: Pixels) -> Instances:
@@ -173,5 +173,5 @@ def _ask(job: Job, pixels: Pixels) -> Instances:
 
 def _keep(job: Job, index: int, pixels: Pixels, answer: Instances) -> int:
     labels = flatten(answer, job.legend, pixels.valid, job.scope(index))
-    job.store.put(index, labels)
+    job.store.put(index, replace(labels, notes=answer.notes))
     return len(labels.facts)

@@ -62,6 +62,8 @@ class Instances:
     evidence: Sequence[NDArray[np.float32] | None] | None = None
     """n arrays (row, col) of confidence per pixel in 0..1, each of its box's size; where given it
     replaces the score, and the score of a feature is the mean over its pixels."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the tile, each in one line: kept with the run and counted."""
 
     def __post_init__(self) -> None:
         n = len(self.masks)
@@ -91,6 +93,8 @@ class Labels:
     -(n + 1 + class) where it has no such label."""
     facts: NDArray[np.void]
     """(n,) of FACT."""
+    notes: tuple[str, ...] = ()
+    """What the backend said of the tile."""
 
     @property
     def claimed(self) -> NDArray[np.void]:

@@ -24,6 +24,8 @@ class Pixels:
     """(row, col), True where data is good."""
     stretch: Stretch
     """The run's stretch."""
+    core: Window
+    """What this tile decides: what lies outside is decided by others."""
     trust: Window
     """Where an answer counts: `window`, less the backend's own `halo_px` on sides that are not
     the raster's edge. What lies outside may be looked at; objects joined there are not joined."""

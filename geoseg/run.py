@@ -109,6 +109,8 @@ class Run:
     """Reason for each tile that failed; empty if the map is complete."""
     broken_links: int
     """Links that were cut because they would have joined objects that one tile saw apart."""
+    notes: Mapping[str, tuple[str, ...]]
+    """What the backend said of single tiles, as that one was searched in parts."""
     seconds: Mapping[str, float]
     """Wall time per step."""
     _keep: Any = field(default=None, repr=False)
@@ -255,7 +257,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     watch = _Watch(progress)
     with _executor(job, workers) as executor:
         _detect_all(job, executor, watch)
-        seam_plan, counts = _stitch(job, executor, watch)
+        seam_plan, counts, notes = _stitch(job, executor, watch)
         recipe = json.dumps({**fingerprint, **_provenance(job.backend)}, sort_keys=True)
         target = Target(final, raster.frame.crs, config.legend, recipe)
         failed = job.store.failed()
@@ -268,6 +270,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         len(job.grid),
         {job.grid.name(i): reason for i, reason in failed.items()},
         seam_plan.broken,
+        notes,
         watch.seconds,
         keep,
     )
@@ -416,14 +419,19 @@ def _receipts(job: Job, executor: Executor, todo: list[int]) -> Iterator[list[Re
     return executor.map(detect, [todo[i : i + size] for i in range(0, len(todo), size)])
 
 
-def _stitch(job: Job, executor: Executor, watch: _Watch) -> tuple[SeamPlan, list[int]]:
+def _stitch(
+    job: Job, executor: Executor, watch: _Watch
+) -> tuple[SeamPlan, list[int], dict[str, tuple[str, ...]]]:
     facts = [empty_facts()]
     seams: list[tuple[int, int, Seam]] = []
+    notes: dict[str, tuple[str, ...]] = {}
     total = len(job.grid)
     watch("stitch", 0, total)
-    for index, (found, said) in enumerate(executor.map(compare, range(total))):
-        facts.append(found)
-        seams.extend((index, other, seam) for other, seam in said)
+    for index, found in enumerate(executor.map(compare, range(total))):
+        facts.append(found.facts)
+        seams.extend((index, other, seam) for other, seam in found.seams)
+        if found.notes:
+            notes[job.grid.name(index)] = found.notes
         watch("stitch", index + 1, total)
     counts = [len(f) for f in facts[1:]]
     pairs, voices = number_labels(counts, seams)
@@ -432,7 +440,7 @@ def _stitch(job: Job, executor: Executor, watch: _Watch) -> tuple[SeamPlan, list
     trust = np.array([(w.x0, w.y0, w.x1, w.y1) for w in scopes], np.int64)
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)
-    return seam_plan, counts
+    return seam_plan, counts, notes
 
 
 def _write(

@@ -29,7 +29,7 @@ from geoseg.runs import RUN
 _MAGIC = b"geoseg1\n"
 _LEVEL = 1
 _ENTRIES = {"run.json", "tiles", "failed"}
-_COUNTS = np.dtype([("runs", "<i8"), ("facts", "<i8")])
+_COUNTS = np.dtype([("runs", "<i8"), ("facts", "<i8"), ("notes", "<i8")])
 _CRC_BYTES = 4
 
 
@@ -90,8 +90,10 @@ class Store:
 
     def put(self, index: int, labels: Labels) -> None:
         """Keep the labels of a tile."""
-        body = zlib.compress(labels.runs.tobytes() + labels.facts.tobytes(), _LEVEL)
-        content = np.array((len(labels.runs), len(labels.facts)), _COUNTS).tobytes() + body
+        notes = json.dumps(labels.notes).encode() if labels.notes else b""
+        body = zlib.compress(labels.runs.tobytes() + labels.facts.tobytes() + notes, _LEVEL)
+        counts = np.array((len(labels.runs), len(labels.facts), len(notes)), _COUNTS)
+        content = counts.tobytes() + body
         crc = zlib.crc32(content).to_bytes(_CRC_BYTES, "little")
         _write(self._tile(index), _MAGIC + crc + content)
         self._failure(index).unlink(missing_ok=True)
@@ -112,8 +114,10 @@ class Store:
             raise OutputError(f"{self._tile(index)} is damaged; remove it and run again")
         counts = np.frombuffer(content[: _COUNTS.itemsize], _COUNTS)[0]
         body = zlib.decompress(content[_COUNTS.itemsize :])
-        split = int(counts["runs"]) * RUN.itemsize
-        return Labels(np.frombuffer(body[:split], RUN), np.frombuffer(body[split:], FACT))
+        runs = int(counts["runs"]) * RUN.itemsize
+        facts = runs + int(counts["facts"]) * FACT.itemsize
+        notes = tuple(json.loads(body[facts:])) if counts["notes"] else ()
+        return Labels(np.frombuffer(body[:runs], RUN), np.frombuffer(body[runs:facts], FACT), notes)
 
     def fail(self, index: int, reason: str) -> None:
         """Keep the reason why a tile has no labels."""

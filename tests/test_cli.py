@@ -206,10 +206,9 @@ def test_a_read_error_costs_its_tile_and_exit_1(run, tmp_path):
 
 
 def test_defaults_are_those_of_the_config():
-    assert (cli.TILE, cli.OVERLAP, cli.THRESHOLD) == (
+    assert (cli.TILE, cli.OVERLAP) == (
         config.DEFAULT_TILE_PX,
         config.DEFAULT_OVERLAP_PX,
-        config.DEFAULT_THRESHOLD,
     )
 
 

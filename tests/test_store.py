@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def labels(random: np.random.Generator) -> Labels:
     ids = voronoi(40, 60, random)
     window = Window(0, 0, 60, 40)
     data, valid = raster(ids).read(window)
-    tile = Pixels(window, data, valid, Stretch((0, 0, 0), (0.0,) * 3, (1.0,) * 3), window)
+    tile = Pixels(window, data, valid, Stretch((0, 0, 0), (0.0,) * 3, (1.0,) * 3), window, window)
     answer = ByIdentity((0, 1) * 6).answer(tile)
     return flatten(answer, legend("object", "cover"), valid, Scope(window, window, window, window))
 
@@ -48,6 +49,15 @@ def test_what_is_put_is_got(tmp_path_factory, random):
     assert (got.runs == put.runs).all()
     assert (got.facts == put.facts).all()
     assert len(put.facts) > 0
+    assert got.notes == ()
+
+
+def test_what_was_said_of_a_tile_is_kept(store):
+    said = ("more objects than the model can answer: searched in parts", "zwölf")
+    store.put(2, replace(labels(np.random.default_rng(1)), notes=said))
+    assert store.get(2).notes == said
+    store.put(3, replace(Labels.empty(), notes=said))
+    assert store.get(3).notes == said
 
 
 def test_what_is_missing_is_what_was_not_put(store):

@@ -26,7 +26,9 @@ def test_bytes_pass_unchanged(random):
     roles = {"red": 4, "green": 2, "blue": 1}
     stretch = fit(data, roles=roles)
     assert (stretch.apply(data) == np.moveaxis(data[[3, 1, 0]], 0, -1)).all()
-    pixels = Pixels(Window(0, 0, 6, 5), data, np.ones((5, 6), bool), stretch, Window(0, 0, 6, 5))
+    pixels = Pixels(
+        Window(0, 0, 6, 5), data, np.ones((5, 6), bool), stretch, *[Window(0, 0, 6, 5)] * 2
+    )
     assert (pixels.rgb() == stretch.apply(data)).all()
 
 

@@ -8,10 +8,10 @@ import torch
 import transformers as tf
 
 WORDS = (
-    "[PAD] [UNK] [CLS] [SEP] [MASK] . , - ? ' detect a the with and of small large building tree "
-    "solar panel roof road water river lake pool car forest bare soil ##s ##land grass wet meadow "
-    "house green field pond boat ship bridge"
-).split()
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "-", "?", "'", "detect", "a", "the"),
+    *("with", "and", "of", "small", "building", "tree", "solar", "panel", "roof", "road", "water"),
+    *("river", "lake", "pool", "car", "forest", "bare", "soil", "##s", "##land", "grass", "wet"),
+)
 
 PIXELS = 64
 """Side of what tiny segmenters look at."""

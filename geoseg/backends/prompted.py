@@ -27,6 +27,10 @@ MODEL_HALO_PX = 16
 USUAL_PICTURE_PX = 1024
 """Side of the pictures that segmenters were trained on."""
 
+POINT_CUT = (
+    "the outline of a point reaches beyond its tile and may be cut: raise --tile and --overlap"
+)
+
 REPEATED = 0.5
 """An object of which a larger part lies under better ones of its class only repeats them."""
 
@@ -204,8 +208,8 @@ class Prompted:
         ]
         cutouts = self._cut(pictures, wanted, [t.window.shape for t in tiles])
         answers = [
-            _instances(w, c, legend, t.window.shape)
-            for w, c, t in zip(wanted, cutouts, tiles, strict=True)
+            replace(_instances(w, c, legend, t.window.shape), notes=_cut_points(w, c, t, p.shape))
+            for w, c, t, p in zip(wanted, cutouts, tiles, pictures, strict=True)
         ]
         return _noted(answers, [self.prompter, self.segmenter])
 
@@ -299,4 +303,22 @@ def _repeats(cutout: Cutout, taken: Mask) -> bool:
 def _noted(answers: list[Instances], parts: Sequence[Any]) -> list[Instances]:
     """Put what happened on the way into the first answer of a batch."""
     notes = [n for part in parts if hasattr(part, "take_notes") for n in part.take_notes()]
-    return [replace(answers[0], notes=tuple(notes)), *answers[1:]] if notes else answers
+    first = replace(answers[0], notes=(*answers[0].notes, *notes))
+    return [first, *answers[1:]]
+
+
+def _cut_points(
+    found: Detections, cutouts: Sequence[Cutout | None], tile: Pixels, shape: tuple[int, ...]
+) -> tuple[str, ...]:
+    """Say if the tile that decides a point does not hold its outline."""
+    rows, cols = tile.trust.slices_in(tile.window)
+    core = placed(tile.core, tile.window, shape)
+    x, y = found.boxes[:, 0], found.boxes[:, 1]
+    here = (x >= core.x0) & (x < core.x1) & (y >= core.y0) & (y < core.y1) & found.is_point
+    for cutout in (c for c, mine in zip(cutouts, here, strict=True) if mine and c):
+        x0, y0, x1, y1 = cutout.box
+        # The trusted window ends with the tile only where the raster does.
+        inner = (x0 < cols.start, y0 < rows.start, x1 > cols.stop, y1 > rows.stop)
+        if any(inner):
+            return (POINT_CUT,)
+    return ()

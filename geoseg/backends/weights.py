@@ -75,7 +75,7 @@ def locate(family: str, argument: str | None = None, *, offline: bool = False) -
     """
     wanted = argument if argument is not None else usual(family).repo
     name, _, revision = wanted.partition("@")
-    if Path(wanted).exists():
+    if wanted and Path(wanted).exists():
         return _local(family, Path(wanted))
     if name in CHECKPOINTS:
         name = _of_family(find(name).name, family)
@@ -178,12 +178,14 @@ def _download(repo: str, revision: str | None, to: Path | None, patterns: Iterab
             f"there is no model {repo} on the hub, or it is private (log in with `hf auth login`); "
             "`geoseg models list` names those that are known"
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError) as error:
         raise BackendError(
             f"{repo} is not in the cache and the hub cannot be reached; where there is a network, "
             f"run `geoseg models fetch {repo} --to FOLDER`, bring the folder here, and write it "
             "after the backend: BACKEND:FOLDER"
         ) from error
+    except OSError as error:
+        raise BackendError(f"{repo} cannot be downloaded: {error.strerror or error}") from error
 
 
 def _weight_files(folder: Path) -> list[Path]:

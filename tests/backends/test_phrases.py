@@ -1,4 +1,4 @@
-"""The quirks of prompts, on fixed scores: labels are the legend's, and nothing is cut in silence."""
+"""The quirks of prompts, on fixed scores: labels are the legend's, nothing is cut in silence."""
 
 from __future__ import annotations
 

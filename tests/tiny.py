@@ -13,9 +13,6 @@ WORDS = (
     *("river", "lake", "pool", "car", "forest", "bare", "soil", "##s", "##land", "grass", "wet"),
 )
 
-PIXELS = 64
-"""Side of what tiny segmenters look at."""
-
 
 def _seed() -> None:
     torch.manual_seed(7)
@@ -134,3 +131,13 @@ def grounding_dino(folder: Path, kind: str = "GroundingDino") -> Path:
     model.save_pretrained(folder)
     tf.GroundingDinoProcessor(pictures, words).save_pretrained(folder)
     return folder
+
+
+MODELS = {
+    "grounding-dino": grounding_dino,
+    "mm-grounding-dino": lambda folder: grounding_dino(folder, "MMGroundingDino"),
+    "owlv2": owl,
+    "owlvit": lambda folder: owl(folder, "OwlViT"),
+    "omdet-turbo": omdet_turbo,
+}
+"""How each family's tiny model is made in a folder."""

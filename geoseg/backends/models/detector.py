@@ -7,7 +7,7 @@ pixels of their picture, and what the device cannot hold is asked in smaller por
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -70,8 +70,8 @@ class Kind:
 
     name: str
     """Part of `--backend`."""
-    classes: Mapping[str, Classes]
-    """By `model_type` of the configuration."""
+    model: Classes
+    """What its folders are loaded with."""
     usual_threshold: float
     """What its reference code recommends."""
     build: Callable[[Any, Any, Any, Device], Family]
@@ -111,7 +111,7 @@ class TextDetector:
     @cached_property
     def _family(self) -> Family:
         device = choose(self.options)
-        network, pictures, words = load(self.weights, self.kind.classes, device)
+        network, pictures, words = load(self.weights, self.kind.model, device)
         return self.kind.build(network, pictures, words, device)
 
     @cached_property

@@ -8,7 +8,6 @@ arXiv:2303.05499; Zhao et al. 2024, arXiv:2401.02361.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,8 +18,6 @@ from geoseg.backends.models.device import Device
 from geoseg.backends.models.loading import Classes, Remembering
 from geoseg.backends.phrases import Phrase, Sentence, class_scores, passes, sentence
 from geoseg.config import ModelOptions
-
-_PICTURES, _WORDS = "GroundingDinoImageProcessor", "BertTokenizer"
 
 
 class GroundingDino:
@@ -77,11 +74,15 @@ class GroundingDino:
         return shape
 
 
-_KINDS = {
-    name: Kind(
+_GROUNDING, _MM_GROUNDING = (
+    Kind(
         name,
-        MappingProxyType(
-            {name: Classes(f"{prefix}Config", f"{prefix}ForObjectDetection", _PICTURES, _WORDS)}
+        Classes(
+            name,
+            f"{prefix}Config",
+            f"{prefix}ForObjectDetection",
+            "GroundingDinoImageProcessor",
+            "BertTokenizer",
         ),
         0.25,
         GroundingDino,
@@ -90,14 +91,14 @@ _KINDS = {
         ("grounding-dino", "GroundingDino"),
         ("mm-grounding-dino", "MMGroundingDino"),
     )
-}
+)
 
 
 def grounding_dino(argument: str | None, options: ModelOptions) -> TextDetector:
     """Return Grounding DINO with these weights."""
-    return detector(_KINDS["grounding-dino"], argument, options)
+    return detector(_GROUNDING, argument, options)
 
 
 def mm_grounding_dino(argument: str | None, options: ModelOptions) -> TextDetector:
     """Return MM-Grounding-DINO with these weights."""
-    return detector(_KINDS["mm-grounding-dino"], argument, options)
+    return detector(_MM_GROUNDING, argument, options)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +30,8 @@ _UNSAFE = ("auto_map", "custom_pipelines", "_attn_implementation", "attn_impleme
 class Classes:
     """The transformers classes of one kind of model, by name: only those in use are imported."""
 
+    kind: str
+    """`model_type` of the configuration."""
     config: str
     model: str
     pictures: str
@@ -39,12 +40,12 @@ class Classes:
     """Tokenizer."""
 
 
-def load(weights: Weights, kinds: Mapping[str, Classes], device: Device) -> tuple[Any, Any, Any]:
+def load(weights: Weights, classes: Classes, device: Device) -> tuple[Any, Any, Any]:
     """Load a network in evaluation mode onto a device.
 
     Args:
         weights: A folder as `save_pretrained` writes it.
-        kinds: Classes by the `model_type` of the configuration.
+        classes: What it is loaded with.
         device: Where to.
 
     Returns:
@@ -55,12 +56,11 @@ def load(weights: Weights, kinds: Mapping[str, Classes], device: Device) -> tupl
     """
     config = _config(weights)
     kind = str(config.get("model_type"))
-    if kind not in kinds:
+    if kind != classes.kind:
         raise BackendError(
             f"{weights.source} holds a model of type '{kind}'; backend {weights.family} runs "
-            f"{' or '.join(kinds)}"
+            f"'{classes.kind}'"
         )
-    classes = kinds[kind]
     quiet = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]

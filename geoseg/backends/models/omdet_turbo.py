@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -93,15 +92,12 @@ def _task(asked: Sequence[Phrase]) -> str:
 
 _KIND = Kind(
     "omdet-turbo",
-    MappingProxyType(
-        {
-            "omdet-turbo": Classes(
-                "OmDetTurboConfig",
-                "OmDetTurboForObjectDetection",
-                "DetrImageProcessor",
-                "CLIPTokenizer",
-            )
-        }
+    Classes(
+        "omdet-turbo",
+        "OmDetTurboConfig",
+        "OmDetTurboForObjectDetection",
+        "DetrImageProcessor",
+        "CLIPTokenizer",
     ),
     0.3,
     OmDetTurbo,

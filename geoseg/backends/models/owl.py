@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -86,29 +85,20 @@ class Owl:
         return (max(shape), max(shape)) if self._pads else shape
 
 
-_OWLV2 = Kind(
-    "owlv2",
-    MappingProxyType(
-        {
-            "owlv2": Classes(
-                "Owlv2Config", "Owlv2ForObjectDetection", "Owlv2ImageProcessor", "CLIPTokenizer"
-            )
-        }
-    ),
-    0.1,
-    Owl,
-)
-_OWLVIT = Kind(
-    "owlvit",
-    MappingProxyType(
-        {
-            "owlvit": Classes(
-                "OwlViTConfig", "OwlViTForObjectDetection", "OwlViTImageProcessor", "CLIPTokenizer"
-            )
-        }
-    ),
-    0.1,
-    Owl,
+_OWLV2, _OWLVIT = (
+    Kind(
+        name,
+        Classes(
+            name,
+            f"{prefix}Config",
+            f"{prefix}ForObjectDetection",
+            f"{prefix}ImageProcessor",
+            "CLIPTokenizer",
+        ),
+        0.1,
+        Owl,
+    )
+    for name, prefix in (("owlv2", "Owlv2"), ("owlvit", "OwlViT"))
 )
 
 

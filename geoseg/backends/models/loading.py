@@ -112,6 +112,7 @@ def _network(weights: Weights, classes: Classes, config: dict[str, Any]) -> torc
             use_safetensors=safe,
             weights_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             dtype=torch.float32,
         )
     except ImportError as error:
@@ -137,6 +138,13 @@ def _network(weights: Weights, classes: Classes, config: dict[str, Any]) -> torc
 
 def _part(weights: Weights, name: str) -> Any:
     """Load an image processor or tokenizer from the model's folder."""
+    vocabularies = ("tokenizer.json", "vocab.txt", "vocab.json")
+    if "Tokenizer" in name and not any((weights.path / v).exists() for v in vocabularies):
+        # transformers would make one of its own, with other numbers.
+        raise BackendError(
+            f"{weights.source} lacks its vocabulary ({' or '.join(vocabularies)}); fetch the whole "
+            "folder again"
+        )
     try:
         return getattr(transformers, name).from_pretrained(weights.path, local_files_only=True)
     except Exception as error:

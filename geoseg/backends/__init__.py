@@ -82,6 +82,13 @@ BUILT_IN: Mapping[str, BackendInfo] = MappingProxyType(
             "geoseg.backends.spectral:Spectral",
             "spectral indices and texture; no weights, no GPU, no network",
         ),
+        "csmask": BackendInfo(
+            "csmask",
+            "geoseg.backends.csmask:Csmask",
+            "water, snow, cloud, shadow and land; Sentinel-2 and Landsat reflectance; Apache-2.0",
+            "csmask",
+            requires=("onnxruntime", "ukis_csmask"),
+        ),
     }
 )
 

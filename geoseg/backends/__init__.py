@@ -86,7 +86,7 @@ BUILT_IN: Mapping[str, BackendInfo] = MappingProxyType(
             "csmask",
             "geoseg.backends.csmask:Csmask",
             "water, snow, cloud, shadow and land; Sentinel-2 and Landsat reflectance; Apache-2.0",
-            "csmask",
+            extra="csmask",
             requires=("onnxruntime", "ukis_csmask"),
         ),
     }

@@ -94,7 +94,7 @@ def test_red_green_and_blue_are_not_enough():
 @installed
 def test_finding_the_nets_does_not_import_their_package():
     code = (
-        "import sys, numpy as np; from geoseg.backends.csmask import Csmask, _folder; _folder(); "
+        "import sys, numpy as np; from geoseg.backends.csmask import Csmask, folder; folder(); "
         "print('ukis_csmask' in sys.modules)"
     )
     done = subprocess.run(  # noqa: S603
@@ -138,7 +138,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 @installed
 def test_another_version_of_the_package_is_refused(monkeypatch, tmp_path):
     (tmp_path / "model_6b.onnx").write_bytes(b"of version 1.0")
-    monkeypatch.setattr(csmask, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(csmask, "folder", lambda: tmp_path)
     with pytest.raises(BackendError, match=r"has SHA-256 .*its card wants abd33028e9e9"):
         Csmask().fit(scene(8, 8), covers("water"))
 

@@ -6,7 +6,7 @@ the same roof look different on either side of a seam. 8-bit rasters pass unchan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +62,19 @@ def fit_stretch(raster: RasterReader, roles: Mapping[str, int]) -> Stretch:
         shown = (roles["red"] - 1, roles["green"] - 1, roles["blue"] - 1)
     else:
         shown = (0, 1, 2) if count >= 3 else (0, 0, 0)
-    if all(raster.bands[b].dtype == "uint8" for b in shown):
-        return Stretch(shown, (0.0,) * 3, (255.0,) * 3)
-    low, high = [], []
+    (r0, r1), (g0, g1), (b0, b1) = limits(raster, shown)
+    return Stretch(shown, (r0, g0, b0), (r1, g1, b1))
+
+
+def limits(raster: RasterReader, bands: Sequence[int]) -> list[tuple[float, float]]:
+    """Return the samples that become black and white, per 0-based band; 0 and 255 of 8-bit."""
+    if all(raster.bands[b].dtype == "uint8" for b in bands):
+        return [(0.0, 255.0) for _ in bands]
     samples = sample(raster)
-    for band in shown:
+    found = []
+    for band in bands:
         values = np.concatenate([data[band][valid] for _, data, valid in samples] or [[]])
         cut = np.percentile(values.astype(np.float64), PERCENTILES) if values.size else (0.0, 1.0)
-        low.append(float(cut[0]))
-        high.append(float(cut[1]) if cut[1] > cut[0] else float(cut[0]) + 1.0)
-    return Stretch(shown, (low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        low, high = float(cut[0]), float(cut[1])
+        found.append((low, high if high > low else low + 1.0))
+    return found

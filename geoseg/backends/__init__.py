@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from types import MappingProxyType, ModuleType
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from geoseg.config import ModelOptions
 from geoseg.errors import BackendError, MissingDependencyError
@@ -52,7 +52,7 @@ class Backend(Protocol):
 class Fittable(Protocol):
     """A backend that looks once at the raster and the legend before the first tile."""
 
-    def fit(self, raster: RasterReader, legend: Legend) -> Self:
+    def fit(self, raster: RasterReader, legend: Legend) -> Backend:
         """Return a backend ready for this run.
 
         Raises:
@@ -133,6 +133,22 @@ _BUILT_IN = (
     ),
     _model("sam3", "sam3:sam3", "boxes and outlines for any words (SAM 3; gated)", "detector"),
     _model("clipseg", "clipseg:clipseg", "a heat map for any words, for covers", "backend"),
+    BackendInfo(
+        "onnx",
+        "geoseg.backends.onnx:onnx",
+        "a net of your own: onnx:CARD.toml, an ONNX file with a model card",
+        "onnx",
+        ("onnxruntime",),
+        configurable=True,
+    ),
+    BackendInfo(
+        "csmask",
+        "geoseg.backends.csmask:csmask",
+        "water, snow, cloud, shadow and land; Sentinel-2 and Landsat reflectance; Apache-2.0",
+        "csmask",
+        ("onnxruntime", "ukis_csmask"),
+        configurable=True,
+    ),
 )
 
 BUILT_IN: Mapping[str, BackendInfo] = MappingProxyType({info.name: info for info in _BUILT_IN})
@@ -153,7 +169,7 @@ def words(name: str) -> tuple[str, ...]:
     Empty for models, which take free text, and where packages are not installed.
     """
     info = available()[name]
-    if info.configurable or any(find_spec(module) is None for module in info.requires):
+    if info.extra == "models" or any(find_spec(module) is None for module in info.requires):
         return ()
     known: tuple[str, ...] = getattr(_module(info), "KNOWN_WORDS", ())
     return known

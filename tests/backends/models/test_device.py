@@ -84,5 +84,7 @@ def test_cuda_is_chosen_where_it_is_there(monkeypatch):
     assert choose(ModelOptions()) == Device("cuda:0", torch.float16)
     assert choose(ModelOptions(device="cuda:1")).name == "cuda:1"
     assert choose(ModelOptions(device="cuda")).name == "cuda"
-    with pytest.raises(BackendError, match=r"cuda:2 is not there \(this machine has cuda:0, cuda:1"):
+    with pytest.raises(
+        BackendError, match=r"cuda:2 is not there \(this machine has cuda:0, cuda:1"
+    ):
         choose(ModelOptions(device="cuda:2"))

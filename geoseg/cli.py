@@ -231,7 +231,8 @@ def backends(as_json: Json = False) -> None:
     from geoseg.backends import available, words
 
     rows = []
-    for info in available().values():
+    order = ("backend", "detector", "segmenter")
+    for info in sorted(available().values(), key=lambda info: order.index(info.role)):
         installed = all(find_spec(module) is not None for module in info.requires)
         rows.append({**asdict(info), "installed": installed, "words": list(words(info.name))})
     if as_json:
@@ -239,7 +240,7 @@ def backends(as_json: Json = False) -> None:
         return
     for row in rows:
         state = "installed" if row["installed"] else f'pip install "geoseg[{row["extra"]}]"'
-        print(f"{row['name']:20} {state}\n  {row['summary']}")  # noqa: T201
+        print(f"{row['name']:20} {row['role']:10} {state}\n  {row['summary']}")  # noqa: T201
         if row["words"]:
             print(f"  words: {', '.join(row['words'])}")  # noqa: T201
 

@@ -22,7 +22,7 @@ import numpy as np
 import shapely
 
 from geoseg.backends import Backend, Fittable
-from geoseg.backends.compose import cloudless, load
+from geoseg.backends.compose import cloudless, load, needs_words
 from geoseg.bands import parse, shown_roles
 from geoseg.config import (
     DEFAULT_OVERLAP_PX,
@@ -38,7 +38,7 @@ from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
 from geoseg.geotiff import GeoTiff, open_raster, warn_of_alpha
 from geoseg.grid import Grid
-from geoseg.legend import Legend
+from geoseg.legend import LandClass, Legend
 from geoseg.raster import RasterReader
 from geoseg.seams import Seam
 from geoseg.store import Store
@@ -65,6 +65,14 @@ BYTES_PER_PX = 40
 """Working memory of the built-in backend and of flattening, per pixel of a tile. Measured."""
 
 _CHUNK_TILES = 16
+
+_SAY_WHAT = (
+    'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
+    "everything:SEGMENTER, and a segmenter with --boxes)"
+)
+
+_ANYTHING = Legend(classes=(LandClass(name="anything"),))
+"""Stands in for the legend of a backend that brings its own, until that is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,17 +238,19 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export import check_output
     from geoseg.export.table import Target
 
-    models = models or ModelOptions()
-    engine = load(backend, models, boxes) if isinstance(backend, str) else _checked(backend)
-    if boxes is not None and not isinstance(backend, str):
-        raise ConfigError("boxes are for a segmenter by name, as backend='sam2'")
-    if mask_clouds is not None:
-        engine = cloudless(engine, mask_clouds, models)
-    given = {"tile": tile, "overlap": overlap, "workers": workers, "composite": composite}
+    # What is cheap to find wrong comes first: loading a backend may download its weights.
+    asked = Legend.parse(legend) if isinstance(legend, str) else legend
+    if asked is None and isinstance(backend, str) and needs_words(backend, boxes):
+        raise ConfigError(_SAY_WHAT)
+    given = {
+        "tile": tile,
+        "overlap": overlap,
+        "threshold": threshold,
+        "workers": workers,
+        "composite": composite,
+    }
     config = RunConfig.build(
-        legend=_legend(legend, engine),
-        threshold=_usual(engine, "usual_threshold", DEFAULT_THRESHOLD, threshold),
-        **{k: v for k, v in given.items() if v is not None},
+        legend=asked or _ANYTHING, **{k: v for k, v in given.items() if v is not None}
     )
     raster = _open(source, bands, sensor)
     if isinstance(raster, GeoTiff):
@@ -249,6 +259,18 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
     check_output(final, overwrite=overwrite, crs=raster.frame.crs, source=source_path)
 
+    models = models or ModelOptions()
+    engine = load(backend, models, boxes) if isinstance(backend, str) else _checked(backend)
+    if boxes is not None and not isinstance(backend, str):
+        raise ConfigError("boxes are for a segmenter by name, as backend='sam2'")
+    if mask_clouds is not None:
+        engine = cloudless(engine, mask_clouds, models)
+    config = config.model_copy(
+        update={
+            "legend": asked or _own_words(engine),
+            "threshold": _usual(engine, "usual_threshold", DEFAULT_THRESHOLD, threshold),
+        }
+    )
     engine = engine.fit(raster, config.filled()) if isinstance(engine, Fittable) else engine
     config = _sized(config, engine, tile, overlap)
     job = _prepare(raster, engine, config, final)
@@ -276,17 +298,11 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     )
 
 
-def _legend(legend: str | Legend | None, engine: Backend) -> Legend:
-    if isinstance(legend, str):
-        return Legend.parse(legend)
-    found = legend if legend is not None else getattr(engine, "words", lambda: None)()
+def _own_words(engine: Backend) -> Legend:
+    found: Legend | None = getattr(engine, "words", lambda: None)()
     if found is None:
-        raise ConfigError(
-            'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
-            "everything:SEGMENTER, and a segmenter with --boxes)"
-        )
-    known: Legend = found
-    return known
+        raise ConfigError(_SAY_WHAT)
+    return found
 
 
 def _usual(engine: Backend, name: str, default: T, given: T | None) -> T:

@@ -112,6 +112,11 @@ def _named(part: str) -> tuple[str, str | None]:
     return name.strip(), argument.strip() if colon else None
 
 
+def needs_words(spec: str, boxes: Layer | None) -> bool:
+    """Tell whether a backend must be told what to look for."""
+    return boxes is None and _named(spec)[0] != EVERYTHING
+
+
 def cloudless(backend: Backend, masker: str | Backend, options: ModelOptions) -> Backend:
     """Return a backend for which cloud and shadow belong to nothing.
 

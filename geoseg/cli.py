@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,7 @@ Sensor = Annotated[
 Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
 Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
 Workers = Annotated[int, typer.Option("--workers", help="Processes")]
+Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 
@@ -101,6 +103,7 @@ def segment(
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
     workers: Workers = 1,
+    batch: Batch = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not continue an unfinished run")
@@ -127,6 +130,7 @@ def segment(
             bands=bands,
             sensor=sensor,
             workers=workers,
+            batch=batch,
             overwrite=overwrite,
             fresh=fresh,
             keep_run_folder=keep,
@@ -145,6 +149,7 @@ def plan(
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
     workers: Workers = 1,
+    batch: Batch = 1,
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
@@ -154,7 +159,7 @@ def plan(
     from geoseg.run import plan as run_plan
 
     asked = _asked(prompt, legend)
-    config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers)
+    config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers, batch=batch)
     found = run_plan(raster, asked, config, bands=bands, sensor=sensor)
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
@@ -238,6 +243,7 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
                     "complete": run.complete,
                     "failed": dict(run.failed),
                     "broken_links": run.broken_links,
+                    "notes": dict(run.notes),
                     "seconds": {k: round(v, 3) for k, v in run.seconds.items()},
                 }
             )
@@ -246,6 +252,10 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
         if run.count == 0:
             _say("nothing found: no pixel reaches the threshold, or none is valid (see --bands)")
+        # A note given twice for a tile is counted once: the line tells of tiles.
+        said = Counter(note for notes in run.notes.values() for note in dict.fromkeys(notes))
+        for note, count in said.items():
+            _say(f"{count} {'tile' if count == 1 else 'tiles'}: {note}")
     if not run.complete:
         name, reason = next(iter(run.failed.items()))
         _say(

@@ -20,7 +20,7 @@ DEFAULT_TILE_PX = 1024
 DEFAULT_OVERLAP_PX = 128
 DEFAULT_THRESHOLD = 0.5
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of what is stored in a run folder."""
 
 
@@ -39,6 +39,8 @@ class RunConfig(BaseModel):
     """Least score of classes that have no threshold of their own."""
     workers: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
     """Processes; does not change the result."""
+    batch: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
+    """Tiles given to the backend at once; does not change the result."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:

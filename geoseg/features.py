@@ -71,8 +71,10 @@ class Features:
     """(n,) shapely MultiPolygons."""
 
 
-def compare(job: Job, index: int) -> tuple[NDArray[np.void], list[tuple[int, Seam]]]:
-    """Return a tile's facts, and what it and each later neighbour say of each other."""
+def compare(
+    job: Job, index: int
+) -> tuple[NDArray[np.void], list[tuple[int, Seam]], tuple[str, ...]]:
+    """Return a tile's facts, what it and each later neighbour say of each other, and its notes."""
     labels = job.store.get(index)
     mine = job.scope(index)
     seams = []
@@ -80,7 +82,7 @@ def compare(job: Job, index: int) -> tuple[NDArray[np.void], list[tuple[int, Sea
         theirs = job.store.get(other)
         if len(labels.runs) and len(theirs.runs):
             seams.append((other, link(labels, theirs, mine, job.scope(other), job.is_cover)))
-    return labels.facts, seams
+    return labels.facts, seams, labels.notes
 
 
 def number_labels(

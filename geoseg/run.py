@@ -25,7 +25,7 @@ from geoseg.backends import Backend, Fittable, load
 from geoseg.bands import parse
 from geoseg.config import RunConfig
 from geoseg.decide import SeamPlan, decide, empty_facts
-from geoseg.detect import READ_AHEAD, Job, Receipt, check_halo, detect, detect_each
+from geoseg.detect import SPARE, Job, Receipt, check_halo, detect, detect_each
 from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
@@ -102,6 +102,8 @@ class Run:
     """Links that were cut because they would have joined objects that one tile saw apart."""
     seconds: Mapping[str, float]
     """Wall time per step."""
+    notes: Mapping[str, tuple[str, ...]]
+    """What the backend said of tiles, by tile name; only tiles of which it said something."""
     _keep: Any = field(default=None, repr=False)
 
     @property
@@ -147,7 +149,8 @@ def plan(
     widths = sum(grid[c].read.width for c in range(cols))
     sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
     tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
-    held = tile_px * (BYTES_PER_PX + sample_bytes * min(READ_AHEAD + 1, len(grid))) / 2**20
+    read = min(2 * settings.batch + SPARE, len(grid))
+    held = tile_px * (BYTES_PER_PX + sample_bytes * read) / 2**20
     workers = settings.workers
     apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held
     megapixels = shape.area / 1e6
@@ -179,6 +182,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
     workers: int = 1,
+    batch: int | None = None,
     overwrite: bool = False,
     fresh: bool = False,
     keep_run_folder: bool = False,
@@ -197,6 +201,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         bands: 1-based band numbers by role, as `"red=4,green=3,blue=2,nir=8"`.
         sensor: Band order of a known product: rgb, naip, landsat8, sentinel2, planetscope.
         workers: Number of processes; does not change the result.
+        batch: Tiles given to the backend at once (1); does not change the result.
         overwrite: Replace an output that is there.
         fresh: Throw away an unfinished run instead of continuing it.
         keep_run_folder: Keep `OUT.geoseg` when the map is complete.
@@ -211,9 +216,11 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export import check_output
     from geoseg.export.table import Target
 
-    given = {"tile": tile, "overlap": overlap, "threshold": threshold, "workers": workers}
+    given = {"tile": tile, "overlap": overlap, "threshold": threshold, "batch": batch}
     config = RunConfig.build(
-        legend=_legend(legend), **{k: v for k, v in given.items() if v is not None}
+        legend=_legend(legend),
+        workers=workers,
+        **{k: v for k, v in given.items() if v is not None},
     )
     engine = load(backend) if isinstance(backend, str) else _checked(backend)
     raster = _open(source, bands, sensor)
@@ -230,7 +237,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     watch = _Watch(progress)
     with _executor(job, workers) as executor:
         _detect_all(job, executor, watch)
-        seam_plan, counts = _stitch(job, executor, watch)
+        seam_plan, counts, notes = _stitch(job, executor, watch)
         recipe = json.dumps({**fingerprint, "geoseg": version("geoseg")}, sort_keys=True)
         target = Target(final, raster.frame.crs, config.legend, recipe)
         failed = job.store.failed()
@@ -244,6 +251,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         {job.grid.name(i): reason for i, reason in failed.items()},
         seam_plan.broken,
         watch.seconds,
+        {job.grid.name(i): said for i, said in notes.items()},
         keep,
     )
 
@@ -306,7 +314,7 @@ def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, final: Pa
     legend = config.filled()
     fitted = engine.fit(raster, legend) if isinstance(engine, Fittable) else engine
     store = Store(final.with_name(final.name + ".geoseg"), grid)
-    job = Job(raster, fitted, legend, fit_stretch(raster, raster.roles), store)
+    job = Job(raster, fitted, legend, fit_stretch(raster, raster.roles), store, config.batch)
     check_halo(job)
     if config.workers > 1:
         try:
@@ -358,14 +366,19 @@ def _receipts(job: Job, executor: Executor, todo: list[int]) -> Iterator[list[Re
     return executor.map(detect, [todo[i : i + size] for i in range(0, len(todo), size)])
 
 
-def _stitch(job: Job, executor: Executor, watch: _Watch) -> tuple[SeamPlan, list[int]]:
+def _stitch(
+    job: Job, executor: Executor, watch: _Watch
+) -> tuple[SeamPlan, list[int], dict[int, tuple[str, ...]]]:
     facts = [empty_facts()]
+    notes: dict[int, tuple[str, ...]] = {}
     seams: list[tuple[int, int, Seam]] = []
     total = len(job.grid)
     watch("stitch", 0, total)
-    for index, (found, said) in enumerate(executor.map(compare, range(total))):
+    for index, (found, shared, said) in enumerate(executor.map(compare, range(total))):
         facts.append(found)
-        seams.extend((index, other, seam) for other, seam in said)
+        seams.extend((index, other, seam) for other, seam in shared)
+        if said:
+            notes[index] = said
         watch("stitch", index + 1, total)
     counts = [len(f) for f in facts[1:]]
     pairs, voices = number_labels(counts, seams)
@@ -374,7 +387,7 @@ def _stitch(job: Job, executor: Executor, watch: _Watch) -> tuple[SeamPlan, list
     trust = np.array([(w.x0, w.y0, w.x1, w.y1) for w in scopes], np.int64)
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)
-    return seam_plan, counts
+    return seam_plan, counts, notes
 
 
 def _write(

@@ -59,7 +59,7 @@ def pixels(source: ArrayRaster, window: Window, trust: Window | None = None) -> 
     """Read one window as a backend gets it."""
     trust = trust or window
     data, valid = source.read(window)
-    return Pixels(window, data, valid, STRETCH, trust)
+    return Pixels(window, data, valid, STRETCH, trust, trust)
 
 
 def drawn(found: Instances, tile: Pixels, keep: Window) -> list[Any]:

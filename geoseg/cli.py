@@ -62,6 +62,7 @@ Sensor = Annotated[
 Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
 Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
 Workers = Annotated[int, typer.Option("--workers", help="Processes")]
+Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 
@@ -137,6 +138,7 @@ def segment(
         typer.Option(help="Pixels that tiles share  [default: 128, or what the backend needs]"),
     ] = None,
     workers: Workers = 1,
+    batch: Batch = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not continue an unfinished run")
@@ -176,6 +178,7 @@ def segment(
             sensor=sensor,
             composite=composite,
             workers=workers,
+            batch=batch,
             overwrite=overwrite,
             fresh=fresh,
             keep_run_folder=keep,
@@ -194,6 +197,7 @@ def plan(
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
     workers: Workers = 1,
+    batch: Batch = 1,
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
@@ -205,7 +209,7 @@ def plan(
     asked = _asked(prompt, legend)
     if asked is None:
         raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
-    config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers)
+    config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers, batch=batch)
     found = run_plan(raster, asked, config, bands=bands, sensor=sensor)
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
@@ -342,18 +346,19 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
                     "complete": run.complete,
                     "failed": dict(run.failed),
                     "broken_links": run.broken_links,
-                    "notes": {tile: list(said) for tile, said in run.notes.items()},
+                    "notes": dict(run.notes),
                     "seconds": {k: round(v, 3) for k, v in run.seconds.items()},
                 }
             )
         )
     elif not quiet:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
-        counts = Counter(note for said in run.notes.values() for note in set(said))
-        for note, tiles in counts.items():
-            _say(f"{tiles} tile{'s' * (tiles > 1)}: {note}")
         if run.count == 0:
             _say("nothing found: no pixel reaches the threshold, or none is valid (see --bands)")
+        # A note given twice for a tile is counted once: the line tells of tiles.
+        said = Counter(note for notes in run.notes.values() for note in dict.fromkeys(notes))
+        for note, count in said.items():
+            _say(f"{count} {'tile' if count == 1 else 'tiles'}: {note}")
     if not run.complete:
         name, reason = next(iter(run.failed.items()))
         _say(

@@ -78,6 +78,8 @@ class RunConfig(_Settings):
     """Three roles that models are shown as red, green and blue; None: those colours."""
     workers: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
     """Processes; does not change the result."""
+    batch: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
+    """Tiles given to the backend at once; does not change the result."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:

@@ -7,7 +7,7 @@ disjoint per class and inside the trusted window; covers are split into connecte
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def flatten(instances: Instances, legend: Legend, valid: Mask, scope: Scope) -> 
         *_objects(instances, np.flatnonzero(~is_cover), valid, scope),
         *_covers(instances, np.flatnonzero(is_cover), legend, valid, scope),
     ]
-    return _number(parts, scope)
+    return replace(_number(parts, scope), notes=instances.notes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,12 +94,13 @@ def _scored(instances: Instances, legend: Legend) -> Instances:
     keep = np.flatnonzero(pixelwise | (instances.scores >= least[instances.classes]))
     if len(keep) == len(instances):
         return instances
-    return Instances(
-        instances.boxes[keep],
-        [instances.masks[i] for i in keep.tolist()],
-        instances.classes[keep],
-        instances.scores[keep],
-        None if instances.evidence is None else [shown[i] for i in keep.tolist()],
+    return replace(
+        instances,
+        boxes=instances.boxes[keep],
+        masks=[instances.masks[i] for i in keep.tolist()],
+        classes=instances.classes[keep],
+        scores=instances.scores[keep],
+        evidence=None if instances.evidence is None else [shown[i] for i in keep.tolist()],
     )
 
 

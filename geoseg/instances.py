@@ -66,6 +66,8 @@ class Instances:
     """What the user should know of the tile, each in one line: kept with the run and counted."""
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.notes, tuple) and all(isinstance(n, str) for n in self.notes)):
+            raise BackendError(f"backend gave notes {self.notes!r}; a tuple of strings is asked")
         n = len(self.masks)
         if not (self.boxes.shape == (n, 4) and self.classes.shape == self.scores.shape == (n,)):
             raise BackendError(

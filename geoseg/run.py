@@ -32,7 +32,7 @@ from geoseg.config import (
     RunConfig,
 )
 from geoseg.decide import SeamPlan, decide, empty_facts
-from geoseg.detect import READ_AHEAD, Job, Receipt, check_halo, detect, detect_each, least_halo
+from geoseg.detect import SPARE, Job, Receipt, check_halo, detect, detect_each, least_halo
 from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
@@ -117,10 +117,10 @@ class Run:
     """Reason for each tile that failed; empty if the map is complete."""
     broken_links: int
     """Links that were cut because they would have joined objects that one tile saw apart."""
-    notes: Mapping[str, tuple[str, ...]]
-    """What the backend said of single tiles, as that one was searched in parts."""
     seconds: Mapping[str, float]
     """Wall time per step."""
+    notes: Mapping[str, tuple[str, ...]]
+    """What the backend said of tiles, by tile name; only tiles of which it said something."""
     _keep: Any = field(default=None, repr=False)
 
     @property
@@ -166,7 +166,8 @@ def plan(
     widths = sum(grid[c].read.width for c in range(cols))
     sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
     tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
-    held = tile_px * (BYTES_PER_PX + sample_bytes * min(READ_AHEAD + 1, len(grid))) / 2**20
+    read = min(2 * settings.batch + SPARE, len(grid))
+    held = tile_px * (BYTES_PER_PX + sample_bytes * read) / 2**20
     workers = settings.workers
     apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held
     megapixels = shape.area / 1e6
@@ -202,6 +203,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     sensor: str | None = None,
     composite: str | None = None,
     workers: int = 1,
+    batch: int | None = None,
     overwrite: bool = False,
     fresh: bool = False,
     keep_run_folder: bool = False,
@@ -224,6 +226,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         sensor: Band order of a known product: rgb, naip, landsat8, sentinel2, planetscope.
         composite: Roles that models are shown as red, green and blue, as `"nir,red,green"`.
         workers: Number of processes; does not change the result.
+        batch: Tiles given to the backend at once (1); does not change the result.
         overwrite: Replace an output that is there.
         fresh: Throw away an unfinished run instead of continuing it.
         keep_run_folder: Keep `OUT.geoseg` when the map is complete.
@@ -247,6 +250,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         "overlap": overlap,
         "threshold": threshold,
         "workers": workers,
+        "batch": batch,
         "composite": composite,
     }
     config = RunConfig.build(
@@ -292,8 +296,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         len(job.grid),
         {job.grid.name(i): reason for i, reason in failed.items()},
         seam_plan.broken,
-        notes,
         watch.seconds,
+        notes,
         keep,
     )
 
@@ -383,7 +387,7 @@ def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, final: Pa
     grid = Grid(raster.frame.window, config.tile, config.overlap)
     stretch = fit_stretch(raster, shown_roles(raster.roles, config.composite))
     store = Store(final.with_name(final.name + ".geoseg"), grid)
-    job = Job(raster, engine, config.filled(), stretch, store)
+    job = Job(raster, engine, config.filled(), stretch, store, config.batch)
     check_halo(job)
     if config.workers > 1:
         try:

@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.config import difference
+from geoseg.config import FORMAT_VERSION, difference
 from geoseg.errors import OutputError, ResumeMismatchError
 from geoseg.grid import Grid
 from geoseg.instances import FACT, Labels
 from geoseg.runs import RUN
 
-_MAGIC = b"geoseg1\n"
+_MAGIC = f"geoseg{FORMAT_VERSION}\n".encode()
 _LEVEL = 1
 _ENTRIES = {"run.json", "tiles", "failed"}
-_COUNTS = np.dtype([("runs", "<i8"), ("facts", "<i8"), ("notes", "<i8")])
+_COUNTS = np.dtype([("runs", "<i8"), ("facts", "<i8")])
 _CRC_BYTES = 4
 
 
@@ -90,10 +90,9 @@ class Store:
 
     def put(self, index: int, labels: Labels) -> None:
         """Keep the labels of a tile."""
-        notes = json.dumps(labels.notes).encode() if labels.notes else b""
+        notes = json.dumps(labels.notes).encode()
         body = zlib.compress(labels.runs.tobytes() + labels.facts.tobytes() + notes, _LEVEL)
-        counts = np.array((len(labels.runs), len(labels.facts), len(notes)), _COUNTS)
-        content = counts.tobytes() + body
+        content = np.array((len(labels.runs), len(labels.facts)), _COUNTS).tobytes() + body
         crc = zlib.crc32(content).to_bytes(_CRC_BYTES, "little")
         _write(self._tile(index), _MAGIC + crc + content)
         self._failure(index).unlink(missing_ok=True)
@@ -116,8 +115,11 @@ class Store:
         body = zlib.decompress(content[_COUNTS.itemsize :])
         runs = int(counts["runs"]) * RUN.itemsize
         facts = runs + int(counts["facts"]) * FACT.itemsize
-        notes = tuple(json.loads(body[facts:])) if counts["notes"] else ()
-        return Labels(np.frombuffer(body[:runs], RUN), np.frombuffer(body[runs:facts], FACT), notes)
+        return Labels(
+            np.frombuffer(body[:runs], RUN),
+            np.frombuffer(body[runs:facts], FACT),
+            tuple(json.loads(body[facts:])),
+        )
 
     def fail(self, index: int, reason: str) -> None:
         """Keep the reason why a tile has no labels."""

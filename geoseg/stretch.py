@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,24 @@ class Stretch:
             if data.dtype == np.uint8 and (low, high) == (0.0, 255.0):
                 out[..., k] = data[band]
                 continue
-            scaled = (data[band].astype(np.float64) - low) * (255.0 / (high - low))
-            out[..., k] = np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255))
+            if data.dtype.kind in "iu" and data.dtype.itemsize <= 2:
+                unsigned = data[band].view(f"u{data.dtype.itemsize}")
+                out[..., k] = _table(data.dtype, low, high).take(unsigned)
+                continue
+            out[..., k] = _scale(data[band], low, high)
         return out
+
+
+def _scale(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low))
+    return np.rint(np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255)).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _table(dtype: np.dtype[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Return what every 8 or 16-bit integer becomes, by its bits read as unsigned."""
+    bits = np.arange(2 ** (8 * dtype.itemsize)).astype(f"u{dtype.itemsize}")
+    return _scale(bits.view(dtype), low, high)
 
 
 def fit_stretch(raster: RasterReader, roles: Mapping[str, int]) -> Stretch:

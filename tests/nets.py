@@ -148,7 +148,7 @@ def pixels(
 ) -> Pixels:
     """Read one window as a backend gets it; the whole raster where None."""
     window = window or source.frame.window
-    return Pixels(window, *source.read(window), STRETCH, window, trust or window)
+    return Pixels(window, *source.read(window), STRETCH, trust or window, window)
 
 
 def covers(*words: str, threshold: float | None = None, kind: str = "cover") -> Legend:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -16,6 +17,7 @@ from affine import Affine
 
 from geoseg import cli, config
 from geoseg.backends import BUILT_IN, BackendInfo
+from geoseg.backends.spectral import Spectral
 
 PROFILE = {"driver": "GTiff", "crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
 
@@ -88,6 +90,25 @@ def test_json_goes_to_stdout_and_is_one_object(run, scene, tmp_path):
     assert report["features"] == 1
     assert report["complete"] is True
     assert report["failed"] == {}
+
+
+def test_what_a_backend_says_of_tiles_is_counted(run, scene, tmp_path, monkeypatch):
+    answer = Spectral.segment
+
+    def talk(self, tiles):
+        said = [("dim",) if t.window.x0 else ("dim", "dim", "at the left") for t in tiles]
+        return [replace(a, notes=n) for a, n in zip(answer(self, tiles), said, strict=True)]
+
+    monkeypatch.setattr(Spectral, "segment", talk)
+    ask = ("segment", scene, "--prompt", "water", "--tile", 80, "--overlap", 20, "--batch", 3)
+    out = tmp_path / "map.fgb"
+    _, _, err = run(*ask, "--out", out)
+    assert "\n4 tiles: dim\n2 tiles: at the left\n" in err
+    _, text, err = run(*ask, "--out", out, "--overwrite", "--json")
+    assert "dim" not in err
+    notes = json.loads(text)["notes"]
+    assert notes["r00000_c00000"] == ["dim", "dim", "at the left"]
+    assert notes["r00001_c00001"] == ["dim"]
 
 
 def test_plan_reads_no_pixels_and_writes_nothing(run, scene, tmp_path, monkeypatch):

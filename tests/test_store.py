@@ -43,21 +43,15 @@ def labels(random: np.random.Generator) -> Labels:
 def test_what_is_put_is_got(tmp_path_factory, random):
     folder = Store(tmp_path_factory.mktemp("runs") / "a.geoseg", GRID)
     folder.open(PRINT)
-    put = labels(random)
+    put = replace(labels(random), notes=("split in 4", "çà et là"))
     folder.put(3, put)
     got = folder.get(3)
     assert (got.runs == put.runs).all()
     assert (got.facts == put.facts).all()
+    assert got.notes == put.notes
     assert len(put.facts) > 0
-    assert got.notes == ()
-
-
-def test_what_was_said_of_a_tile_is_kept(store):
-    said = ("more objects than the model can answer: searched in parts", "zwölf")
-    store.put(2, replace(labels(np.random.default_rng(1)), notes=said))
-    assert store.get(2).notes == said
-    store.put(3, replace(Labels.empty(), notes=said))
-    assert store.get(3).notes == said
+    folder.put(4, Labels(put.runs[:0], put.facts[:0], ("nothing here",)))
+    assert folder.get(4).notes == ("nothing here",)
 
 
 def test_what_is_missing_is_what_was_not_put(store):

@@ -59,6 +59,11 @@ class Cloudless:
         """That of the backend."""
         return int(getattr(self.backend, "usual_tile_px", DEFAULT_TILE_PX))
 
+    @property
+    def wants_rgb(self) -> bool:
+        """That of the backend."""
+        return bool(getattr(self.backend, "wants_rgb", False))
+
     def words(self) -> Legend | None:
         """Return the backend's legend where it needs none."""
         found: Legend | None = getattr(self.backend, "words", lambda: None)()

@@ -162,6 +162,11 @@ class Prompted:
         return max(1, round(MODEL_HALO_PX / self.scale))
 
     @property
+    def wants_rgb(self) -> bool:
+        """Yes: every tile is looked at as a picture."""
+        return True
+
+    @property
     def usual_tile_px(self) -> int:
         """Side of the tile that fills the picture models were trained on."""
         return max(64, round(USUAL_PICTURE_PX / self.scale))

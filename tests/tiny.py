@@ -18,7 +18,8 @@ def _seed() -> None:
     torch.manual_seed(7)
 
 
-def _bert_words() -> tf.BertTokenizer:
+def bert_words() -> tf.BertTokenizer:
+    """Return a small vocabulary that spells out what it does not know."""
     # Grounding DINO knows [CLS], [SEP], the dot and the question mark by their numbers in BERT.
     vocabulary = {f"[unused{i}]": i for i in range(1100)}
     numbered = dict(enumerate(vocabulary))
@@ -115,7 +116,7 @@ def omdet_turbo(folder: Path) -> Path:
 
 def grounding_dino(folder: Path, kind: str = "GroundingDino") -> Path:
     _seed()
-    words = _bert_words()
+    words = bert_words()
     config = getattr(tf, f"{kind}Config")(
         backbone_config=_swin(),
         text_config=tf.BertConfig(

@@ -44,8 +44,12 @@ MAX_BANDS = 64
 MAX_PIXELS = 10**13
 """Larger rasters are taken for damaged headers."""
 
-_CACHE_MB = 64
-"""GDAL's own default is 5 % of the machine's memory, in each process."""
+CACHE_BYTES = 64 * 2**20
+"""Decoded blocks that GDAL keeps for the next tile; its own default is 5 % of the machine's memory,
+in each process."""
+
+STRIP_CACHE_BYTES = 256 * 2**20
+"""As much is kept of files whose blocks are rows: else each tile decodes all of its rows anew."""
 
 _MAGIC = (
     (b"<!doctype html", "an HTML page"),
@@ -77,6 +81,8 @@ class GeoTiff:
     """1-based number in the file of the alpha band."""
     nodata: tuple[float | None, ...] = ()
     """Nodata value of each band that is read."""
+    strip_bytes: int = 0
+    """Size of a row of the file, all bands, if its blocks are as wide as it is; 0 if tiled."""
     _local: threading.local = field(
         default_factory=threading.local, init=False, repr=False, compare=False
     )
@@ -98,7 +104,7 @@ class GeoTiff:
         """
         where = RasterioWindow(window.x0, window.y0, window.width, window.height)
         try:
-            with _gdal(self.path):
+            with _gdal(self.path, self.cache_bytes(window.height)):
                 dataset = self._dataset()
                 # One type for all bands: rasterio refuses to mix them.
                 kind = np.result_type(*(band.dtype for band in self.bands))
@@ -114,6 +120,11 @@ class GeoTiff:
         if self.palette is not None:
             data = np.moveaxis(self.palette[data[0].astype(np.uint8)], -1, 0)
         return data, valid
+
+    def cache_bytes(self, rows: int) -> int:
+        """Return how much GDAL keeps of the file when windows of so many rows are read."""
+        # A quarter more: strips hold several rows, and begin where no window does.
+        return min(max(CACHE_BYTES, self.strip_bytes * rows * 5 // 4), STRIP_CACHE_BYTES)
 
     def _dataset(self) -> DatasetReader:
         dataset = getattr(self._local, "dataset", None)
@@ -201,11 +212,13 @@ def warn_of_alpha(raster: GeoTiff) -> None:
         )
 
 
-def _gdal(name: str) -> rasterio.Env:
+def _gdal(name: str, cache_bytes: int = CACHE_BYTES) -> rasterio.Env:
+    # rasterio hands this to GDALSetCacheMax, which takes bytes, not GDAL's usual megabytes.
+    options: dict[str, Any] = {"GDAL_CACHEMAX": cache_bytes}
     if _is_remote(name):
         # Listing the folder of a remote file costs requests; side-cars matter on local disks only.
-        return rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
-    return rasterio.Env(GDAL_CACHEMAX=_CACHE_MB)
+        options["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
+    return rasterio.Env(**options)
 
 
 def _is_remote(name: str) -> bool:
@@ -260,7 +273,9 @@ def _describe(
         colours = tuple(Band(c, c) for c in ("red", "green", "blue"))
         mask, alpha, nodata = _mask(dataset, (1,), ())
         roles = resolve(colours, given, sensor)
-        return GeoTiff(name, frame, colours, roles, (1,), mask, palette, alpha, nodata)
+        return GeoTiff(
+            name, frame, colours, roles, (1,), mask, palette, alpha, nodata, _strip_bytes(dataset)
+        )
     roles = resolve(every, given, sensor)
     indexes = tuple(range(1, len(every) + 1))
     if given:
@@ -273,7 +288,15 @@ def _describe(
         )
     mask, alpha, nodata = _mask(dataset, indexes, [indexes[n - 1] for n in roles.values()])
     shown = tuple(every[i - 1] for i in indexes)
-    return GeoTiff(name, frame, shown, roles, indexes, mask, None, alpha, nodata)
+    strip = _strip_bytes(dataset)
+    return GeoTiff(name, frame, shown, roles, indexes, mask, None, alpha, nodata, strip)
+
+
+def _strip_bytes(dataset: DatasetReader) -> int:
+    _, block_width = dataset.block_shapes[0]
+    if block_width < dataset.width:
+        return 0
+    return int(dataset.width * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes))
 
 
 def _check_samples(name: str, dataset: DatasetReader) -> None:

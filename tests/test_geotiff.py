@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -321,3 +322,28 @@ def test_an_alpha_band_that_looks_like_an_image_is_told(tmp_path, caplog):
         caplog.clear()
         warn_of_alpha(open_raster(path))
         assert ("--sensor naip" in caplog.text) is told
+
+
+@pytest.mark.parametrize("layout", [{"tiled": True, "blockxsize": 16, "blockysize": 16}, {}])
+def test_what_was_decoded_for_a_tile_is_kept_for_the_next(tmp_path, layout):
+    path = draw(tmp_path / "a.tif", compress="deflate", interleave="pixel", **layout)
+    raster = open_raster(path)
+    first, _ = raster.read(Window(0, 0, 40, 40))
+    # Whoever goes back to the file finds nothing.
+    os.truncate(path, 0)
+    again, _ = raster.read(Window(8, 8, 32, 32))
+    assert (again == first[:, 8:32, 8:32]).all()
+
+
+@pytest.mark.parametrize(
+    ("width", "layout", "mb"),
+    [
+        (4096, {"tiled": True, "blockxsize": 256, "blockysize": 256}, 64),
+        (40, {}, 64),
+        (20_000, {}, 20_000 * 3 * 1024 * 5 / 4 / 2**20),
+        (90_000, {}, 256),
+    ],
+)
+def test_of_strips_a_row_of_tiles_is_kept_within_bounds(tmp_path, width, layout, mb):
+    path = draw(tmp_path / "a.tif", shape=(16, width), **layout)
+    assert open_raster(path).cache_bytes(1024) == int(mb * 2**20)

@@ -15,7 +15,7 @@ import torch
 from geoseg.backends.detections import Picture
 from geoseg.backends.models.detector import Answer, Kind, TextDetector, corners, detector
 from geoseg.backends.models.device import Device
-from geoseg.backends.models.loading import Classes, Remembering
+from geoseg.backends.models.loading import Classes, Remembering, prepared
 from geoseg.backends.phrases import Phrase, Sentence, class_scores, passes, sentence
 from geoseg.config import ModelOptions
 
@@ -47,7 +47,7 @@ class GroundingDino:
 
     def look(self, pictures: Sequence[Picture]) -> Any:
         """Return pixels and pixel mask, resized as the reference does."""
-        return self._pictures(list(pictures), return_tensors="pt", device=self._device.name)
+        return prepared(self._pictures, pictures, self._device)
 
     def answer(self, seen: Any, asked: Sentence, classes: int) -> list[Answer]:
         """Return boxes and the scores of the classes by their own tokens."""

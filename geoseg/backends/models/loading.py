@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 import transformers
 from transformers import logging as transformers_logging
 
+from geoseg.backends.detections import Picture
 from geoseg.backends.models.device import Device
 from geoseg.backends.weights import Weights
 from geoseg.errors import BackendError
@@ -152,6 +154,18 @@ def _part(weights: Weights, name: str) -> Any:
             f"{weights.source} lacks what {name} needs ({type(error).__name__}: {_line(error)}); "
             "fetch the whole folder again"
         ) from error
+
+
+def prepared(processor: Any, pictures: Sequence[Picture], device: Device) -> Any:
+    """Return pictures as a network's input, resized and normalised on the device.
+
+    Args:
+        processor: The image processor that was loaded with the network.
+        pictures: (row, col, 3) uint8, of one size.
+        device: Where to; pictures go there as bytes.
+    """
+    sent = [device.send(torch.from_numpy(p.transpose(2, 0, 1).copy())) for p in pictures]
+    return processor(sent, return_tensors="pt", input_data_format="channels_first")
 
 
 def _line(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geoseg.backends.detections import Picture
 from geoseg.backends.models.detector import Answer, Kind, TextDetector, corners, detector
 from geoseg.backends.models.device import Device
-from geoseg.backends.models.loading import Classes, Remembering
+from geoseg.backends.models.loading import Classes, Remembering, prepared
 from geoseg.backends.phrases import Phrase, class_scores, passes
 from geoseg.config import ModelOptions
 
@@ -63,8 +63,7 @@ class OmDetTurbo:
 
     def look(self, pictures: Sequence[Picture]) -> Any:
         """Return pixels, resized as the reference does."""
-        seen = self._pictures(list(pictures), return_tensors="pt", device=self._device.name)
-        return seen["pixel_values"]
+        return prepared(self._pictures, pictures, self._device)["pixel_values"]
 
     def answer(self, seen: Any, asked: Said, classes: int) -> list[Answer]:
         """Return boxes and the scores of the classes."""

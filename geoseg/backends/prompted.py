@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from geoseg.backends.detections import Detections, Picture
 from geoseg.instances import Mask
 
+MODEL_HALO_PX = 16
+"""Context of backends that run models, in pixels. A mask has one cell per 4 px of a picture of
+1024, and near the edge of its tile a model guesses: what ends within four cells of that edge
+counts as cut by it."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cutout:

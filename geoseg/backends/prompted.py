@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,14 @@ class Segmenter(Protocol):
         """Name and version (revision or digest of weights)."""
         ...
 
+    def ready(self) -> Self:
+        """Return one whose weights are loaded: bad ones are found before any tile.
+
+        Raises:
+            BackendError: They cannot be used.
+        """
+        ...
+
     def cut(
         self,
         pictures: Sequence[Picture],
@@ -67,6 +75,14 @@ class Proposer(Protocol):
     @property
     def identity(self) -> str:
         """Name and version (revision or digest of weights)."""
+        ...
+
+    def ready(self) -> Self:
+        """Return one whose weights are loaded: bad ones are found before any tile.
+
+        Raises:
+            BackendError: They cannot be used.
+        """
         ...
 
     def propose(

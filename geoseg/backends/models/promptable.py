@@ -111,13 +111,14 @@ class Promptable:
         """Return what the output file says of the weights."""
         return [self.weights.facts()]
 
-    def check(self) -> None:
-        """Load the network, so that bad weights are found before the first tile.
+    def ready(self) -> Promptable:
+        """Return the segmenter with its network loaded.
 
         Raises:
-            BackendError: Damaged or of another kind.
+            BackendError: Weights that are damaged or of another kind.
         """
         _ = self._network
+        return self
 
     def take_notes(self) -> tuple[str, ...]:
         """Return, once, what happened since the last call."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import segment_anything.modeling as sa
 import torch
 import transformers as tf
 
@@ -12,6 +14,9 @@ WORDS = (
     *("with", "and", "of", "small", "building", "tree", "solar", "panel", "roof", "road", "water"),
     *("river", "lake", "pool", "car", "forest", "bare", "soil", "##s", "##land", "grass", "wet"),
 )
+
+PIXELS = 64
+"""Side of what tiny segmenters look at."""
 
 
 def _seed() -> None:
@@ -134,11 +139,176 @@ def grounding_dino(folder: Path, kind: str = "GroundingDino") -> Path:
     return folder
 
 
+def _spread(model: torch.nn.Module) -> None:
+    """Give every weight its usual size, so that masks have an inside and an outside."""
+    with torch.no_grad():
+        for value in model.parameters():
+            if value.dim() > 1:
+                value.normal_(0, value[0].numel() ** -0.5)
+            else:
+                value.add_(torch.randn_like(value) * 0.1)
+
+
+def _sam_config(kind: str) -> tf.PretrainedConfig:
+    prompt = {"hidden_size": 16, "image_size": PIXELS, "patch_size": 8, "mask_input_channels": 4}
+    decoder = {"hidden_size": 16, "mlp_dim": 16, "num_attention_heads": 2,
+               "iou_head_hidden_dim": 16}  # fmt: skip
+    if kind == "SamHQ":
+        decoder["vit_dim"] = 16
+    vision = {
+        "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_pos_feats": 8,
+        "num_attention_heads": 2, "image_size": PIXELS, "patch_size": 8, "window_size": 3,
+        "global_attn_indexes": [1], "mlp_dim": 32,
+    }  # fmt: skip
+    return getattr(tf, f"{kind}Config")(
+        vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder
+    )
+
+
+def sam(folder: Path, kind: str = "Sam") -> Path:
+    _seed()
+    model = getattr(tf, f"{kind}Model")(_sam_config(kind)).eval()
+    _spread(model)
+    pictures = tf.SamImageProcessor(
+        size={"longest_edge": PIXELS}, pad_size={"height": PIXELS, "width": PIXELS},
+        mask_size={"longest_edge": PIXELS // 2},
+        mask_pad_size={"height": PIXELS // 2, "width": PIXELS // 2},
+    )  # fmt: skip
+    model.save_pretrained(folder)
+    getattr(tf, f"{kind}Processor")(pictures).save_pretrained(folder)
+    return folder
+
+
+_SIZES = [[PIXELS // 4] * 2, [PIXELS // 8] * 2, [PIXELS // 16] * 2]
+
+
+def _sam2_parts() -> dict[str, dict]:
+    return {
+        "prompt_encoder_config": {"hidden_size": 16, "image_size": PIXELS, "patch_size": 16,
+                                  "mask_input_channels": 4},
+        "mask_decoder_config": {"hidden_size": 16, "mlp_dim": 16, "num_attention_heads": 2,
+                                "iou_head_hidden_dim": 16},
+    }  # fmt: skip
+
+
+def _sam2_pictures() -> tf.Sam2ImageProcessor:
+    side = {"height": PIXELS, "width": PIXELS}
+    return tf.Sam2ImageProcessor(size=side, mask_size={"height": 16, "width": 16})
+
+
+def sam2(folder: Path, *, video: bool = False) -> Path:
+    """Save SAM 2; as a video model, as its makers do, or for pictures only."""
+    _seed()
+    backbone = {
+        "model_type": "sam2_hiera_det_model", "hidden_size": 8, "image_size": [PIXELS, PIXELS],
+        "num_attention_heads": 1, "blocks_per_stage": [1, 1, 2, 1],
+        "embed_dim_per_stage": [8, 16, 32, 64], "num_attention_heads_per_stage": [1, 1, 2, 2],
+        "window_size_per_stage": [4, 2, 2, 2], "global_attention_blocks": [3],
+        "window_positional_embedding_background_size": [4, 4],
+    }  # fmt: skip
+    vision = {
+        "backbone_config": backbone, "backbone_channel_list": [64, 32, 16, 8],
+        "backbone_feature_sizes": _SIZES, "fpn_hidden_size": 16,
+    }  # fmt: skip
+    memory = {
+        "image_size": PIXELS, "memory_attention_hidden_size": 16, "memory_attention_num_layers": 1,
+        "memory_attention_feed_forward_hidden_size": 16, "memory_encoder_hidden_size": 16,
+        "memory_encoder_output_channels": 8, "memory_attention_rope_feat_sizes": [4, 4],
+        "mask_downsampler_embed_dim": 16, "memory_fuser_embed_dim": 16,
+        "memory_fuser_intermediate_dim": 16,
+    } if video else {}  # fmt: skip
+    kind = "Sam2Video" if video else "Sam2"
+    config = getattr(tf, f"{kind}Config")(vision_config=vision, **_sam2_parts(), **memory)
+    model = getattr(tf, f"{kind}Model")(config).eval()
+    _spread(model)
+    model.save_pretrained(folder)
+    tf.Sam2Processor(_sam2_pictures()).save_pretrained(folder)
+    return folder
+
+
+def edgetam(folder: Path) -> Path:
+    _seed()
+    backbone = tf.TimmWrapperConfig(
+        architecture="repvit_m0_9", do_pooling=False,
+        model_args={"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3],
+                    "embed_dim": [8, 8, 16, 16], "depth": [1, 1, 1, 1]},
+    )  # fmt: skip
+    vision = {
+        "backbone_config": backbone, "backbone_channel_list": [16, 16, 8, 8],
+        "backbone_feature_sizes": _SIZES, "fpn_hidden_size": 16,
+    }  # fmt: skip
+    model = tf.EdgeTamModel(tf.EdgeTamConfig(vision_config=vision, **_sam2_parts())).eval()
+    _spread(model)
+    model.save_pretrained(folder)
+    tf.Sam2Processor(_sam2_pictures()).save_pretrained(folder)
+    return folder
+
+
+def _sam3_vision() -> dict:
+    return {
+        "backbone_config": {
+            "model_type": "sam3_vit_model", "hidden_size": 16, "intermediate_size": 16,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": PIXELS,
+            "patch_size": 8, "window_size": 4, "global_attn_indexes": [1],
+            "pretrain_image_size": 32,
+        },
+        "fpn_hidden_size": 16, "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+    }  # fmt: skip
+
+
+def _sam3_pictures() -> tf.Sam3ImageProcessor:
+    side = {"height": PIXELS, "width": PIXELS}
+    return tf.Sam3ImageProcessor(size=side, mask_size={"height": 32, "width": 32})
+
+
+def sam3_tracker(folder: Path) -> Path:
+    _seed()
+    parts = _sam2_parts()
+    parts["prompt_encoder_config"]["patch_size"] = 8
+    model = tf.Sam3TrackerModel(tf.Sam3TrackerConfig(vision_config=_sam3_vision(), **parts)).eval()
+    _spread(model)
+    model.save_pretrained(folder)
+    tf.Sam3TrackerProcessor(_sam3_pictures()).save_pretrained(folder)
+    return folder
+
+
+def segment_anything_model() -> sa.Sam:
+    grid = (PIXELS // 8,) * 2
+    return sa.Sam(
+        sa.ImageEncoderViT(
+            img_size=PIXELS, patch_size=8, embed_dim=16, depth=3, num_heads=2, mlp_ratio=2,
+            out_chans=16, norm_layer=partial(torch.nn.LayerNorm, eps=1e-6), use_rel_pos=True,
+            window_size=3, global_attn_indexes=(1,),
+        ),
+        sa.PromptEncoder(16, grid, (PIXELS, PIXELS), 4),
+        sa.MaskDecoder(
+            transformer_dim=16, transformer=sa.TwoWayTransformer(2, 16, 8, 24),
+            iou_head_depth=3, iou_head_hidden_dim=24,
+        ),
+    )  # fmt: skip
+
+
+def segment_anything(folder: Path) -> Path:
+    """Save SAM as its makers do: a pickle of tensors."""
+    _seed()
+    model = segment_anything_model()
+    _spread(model)
+    torch.save(model.state_dict(), folder / "sam_vit_tiny.pth")
+    return folder / "sam_vit_tiny.pth"
+
+
 MODELS = {
     "grounding-dino": grounding_dino,
     "mm-grounding-dino": lambda folder: grounding_dino(folder, "MMGroundingDino"),
     "owlv2": owl,
     "owlvit": lambda folder: owl(folder, "OwlViT"),
     "omdet-turbo": omdet_turbo,
+    "sam": sam,
+    "sam-hq": lambda folder: sam(folder, "SamHQ"),
+    "sam2": sam2,
+    "sam2-video": lambda folder: sam2(folder, video=True),
+    "edgetam": edgetam,
+    "sam3-tracker": sam3_tracker,
+    "segment-anything": segment_anything,
 }
 """How each family's tiny model is made in a folder."""

@@ -131,6 +131,12 @@ _BUILT_IN = (
         "segmenter",
         ("timm",),
     ),
+    _model(
+        "sam3-tracker",
+        "sam2:sam3_tracker",
+        "outlines of boxes and points (the tracker of SAM 3; gated)",
+        "segmenter",
+    ),
     _model("sam3", "sam3:sam3", "boxes and outlines for any words (SAM 3; gated)", "detector"),
     _model("clipseg", "clipseg:clipseg", "a heat map for any words, for covers", "backend"),
     BackendInfo(

@@ -61,6 +61,7 @@ _ALL = (
     Checkpoint("sam2.1-large", "sam2", "facebook/sam2.1-hiera-large"),
     Checkpoint("edgetam", "edgetam", "yonigozlan/EdgeTAM-hf"),
     Checkpoint("sam3", "sam3", "facebook/sam3", SAM_LICENCE, gated=True),
+    Checkpoint("sam3-tracker", "sam3-tracker", "facebook/sam3", SAM_LICENCE, gated=True),
     Checkpoint("clipseg", "clipseg", "CIDAS/clipseg-rd64-refined"),
 )
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from geoseg.backends import Backend, available, find, make, of_role
+from geoseg.backends.clouds import Cloudless
+from geoseg.backends.everything import Everything
 from geoseg.backends.given import given
 from geoseg.backends.prompted import Prompted
 from geoseg.backends.searching import Searching
@@ -93,10 +95,7 @@ def _everything(segmenter: str | None, options: ModelOptions, boxes: Layer | Non
             f"everything: takes a segmenter and no boxes, as everything:sam2 (one of: "
             f"{', '.join(of_role('segmenter'))})"
         )
-    from geoseg.backends.everything import Everything
-
-    backend: Backend = Everything(make(find(name), argument, options), options.gsd)
-    return backend
+    return Everything(make(find(name), argument, options), options)
 
 
 def _parts(spec: str) -> tuple[str, str, str]:
@@ -128,6 +127,4 @@ def cloudless(backend: Backend, masker: str | Backend, options: ModelOptions) ->
     Raises:
         BackendError: There is no such backend.
     """
-    from geoseg.backends.clouds import Cloudless
-
     return Cloudless(backend, load(masker, options) if isinstance(masker, str) else masker)

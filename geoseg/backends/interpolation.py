@@ -9,9 +9,8 @@ values at the edge repeated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,38 @@ Floats = NDArray[np.float32]
 
 Step = tuple[int, int, int]
 """Resize `source` samples to `target`, then keep the first `kept`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """All resizing along one axis, from samples to pixels."""
+
+    weights: Floats
+    """(pixel, sample), not negative, rows adding up to one."""
+    first: NDArray[np.intp]
+    """(pixel,) the first sample that each pixel looks at; never falls."""
+    stop: NDArray[np.intp]
+    """(pixel,) one past the last sample that each pixel looks at; never falls."""
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return len(self.weights)
+
+    @property
+    def cell(self) -> float:
+        """Pixels per sample."""
+        return self.pixels / int(self.stop[-1])
+
+    def samples(self, start: int, stop: int) -> slice:
+        """Return the samples that the pixels `start`..`stop` look at."""
+        return slice(int(self.first[start]), int(self.stop[stop - 1]))
+
+    def reach(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the range of pixels that look at any of the samples `start`..`stop`."""
+        return int(np.searchsorted(self.stop, start, "right")), int(
+            np.searchsorted(self.first, stop, "left")
+        )
 
 
 def resize_matrix(source: int, target: int) -> NDArray[np.float64]:
@@ -36,36 +67,18 @@ def resize_matrix(source: int, target: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
-def axis_matrix(steps: tuple[Step, ...]) -> Floats:
-    """Return the weights of several resizing steps along one axis.
+def axis(*steps: Step) -> Axis:
+    """Return several resizing steps along one axis as one.
 
     Args:
         steps: From the first to the last; each takes what the one before kept.
-
-    Returns:
-        (kept of the last step, source of the first step) float32, rows adding up to one.
     """
     weights = np.eye(steps[0][0])
     for source, target, kept in steps:
         weights = resize_matrix(source, target)[:kept] @ weights
-    weights.setflags(write=False)
-    return weights.astype(np.float32)
-
-
-def support(matrix: Floats, start: int, stop: int) -> slice:
-    """Return the source samples that rows `start`..`stop` of a matrix look at."""
-    used = np.flatnonzero(matrix[start:stop].any(axis=0))
-    return slice(int(used[0]), int(used[-1]) + 1)
-
-
-def reach(matrix: Floats, flags: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return the range of rows of a matrix that look at any flagged source sample."""
-    touched = np.flatnonzero(matrix[:, flags].any(axis=1))
-    return (int(touched[0]), int(touched[-1]) + 1) if len(touched) else (0, 0)
-
-
-def steps_of(sizes: Sequence[tuple[int, int]]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """Return the steps along rows and columns through (rows, cols) sizes, nothing cut."""
-    rows = tuple((a[0], b[0], b[0]) for a, b in pairwise(sizes))
-    cols = tuple((a[1], b[1], b[1]) for a, b in pairwise(sizes))
-    return rows, cols
+    looked = weights > 0
+    return Axis(
+        weights.astype(np.float32),
+        looked.argmax(axis=1),
+        looked.shape[1] - looked[:, ::-1].argmax(axis=1),
+    )

@@ -116,6 +116,14 @@ class Proposer(Protocol):
         """Name and version (revision or digest of weights)."""
         ...
 
+    def ready(self) -> Self:
+        """Return one whose weights are loaded: bad ones are found before any tile.
+
+        Raises:
+            BackendError: They cannot be used.
+        """
+        ...
+
     def propose(
         self,
         pictures: Sequence[Picture],
@@ -216,7 +224,7 @@ class Prompted:
             replace(_instances(w, c, legend, t.window.shape), notes=_cut_points(w, c, t, p.shape))
             for w, c, t, p in zip(wanted, cutouts, tiles, pictures, strict=True)
         ]
-        return _noted(answers, [self.prompter, self.segmenter])
+        return noted(answers, [self.prompter, self.segmenter])
 
     def _cut(
         self,
@@ -305,7 +313,7 @@ def _repeats(cutout: Cutout, taken: Mask) -> bool:
     return False
 
 
-def _noted(answers: list[Instances], parts: Sequence[Any]) -> list[Instances]:
+def noted(answers: list[Instances], parts: Sequence[Any]) -> list[Instances]:
     """Put what happened on the way into the first answer of a batch."""
     notes = [n for part in parts if hasattr(part, "take_notes") for n in part.take_notes()]
     first = replace(answers[0], notes=(*answers[0].notes, *notes))

@@ -177,9 +177,10 @@ def test_an_empty_folder_is_no_model(tmp_path):
 
 
 def test_the_catalogue_names_each_once_and_knows_the_usual_one_of_each_family():
-    assert len({c.repo for c in CHECKPOINTS.values()}) == len(CHECKPOINTS)
+    assert len({(c.repo, c.family) for c in CHECKPOINTS.values()}) == len(CHECKPOINTS)
     for checkpoint in CHECKPOINTS.values():
-        assert find(checkpoint.name) is find(checkpoint.repo) is checkpoint
+        assert find(checkpoint.name) is checkpoint
+        assert find(checkpoint.repo).repo == checkpoint.repo
         assert usual(checkpoint.family).family == checkpoint.family
         assert checkpoint.licence == licence_of(checkpoint.repo)
     assert find("sam2") is usual("sam2")

@@ -44,6 +44,15 @@ class Device:
         """Return an encoder, compiled if that is asked for."""
         return cast("torch.nn.Module", torch.compile(part)) if self.compiles else part
 
+    def exact(self, part: torch.nn.Module) -> None:
+        """Let a part of a network compute in single precision whatever the rest does.
+
+        Half precision knows a place in a picture of 1024 px to a few pixels only.
+        """
+        if self.autocast is not None:
+            kind = self.name.partition(":")[0]
+            part.forward = torch.autocast(kind, enabled=False)(part.forward)
+
     def send(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a tensor on the device; to CUDA through pinned memory, without waiting."""
         if self.name.startswith("cuda"):
@@ -78,9 +87,14 @@ def choose(options: ModelOptions) -> Device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether a failure means that a smaller portion might fit."""
+    """Tell whether a failure means that a smaller portion might fit.
+
+    That not even one prompt fitted may be because many pictures were held at once.
+    """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
+    if isinstance(error, BackendError) and error.__cause__ is not None:
+        return is_out_of_memory(error.__cause__)
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 

@@ -78,7 +78,7 @@ _GROUNDING, _MM_GROUNDING = (
     Kind(
         name,
         Classes(
-            name,
+            (name,),
             f"{prefix}Config",
             f"{prefix}ForObjectDetection",
             "GroundingDinoImageProcessor",

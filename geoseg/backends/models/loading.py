@@ -32,8 +32,8 @@ _UNSAFE = ("auto_map", "custom_pipelines", "_attn_implementation", "attn_impleme
 class Classes:
     """The transformers classes of one kind of model, by name: only those in use are imported."""
 
-    kind: str
-    """`model_type` of the configuration."""
+    kinds: tuple[str, ...]
+    """`model_type`s of configurations: its own, and those of larger models that contain it."""
     config: str
     model: str
     pictures: str
@@ -58,10 +58,10 @@ def load(weights: Weights, classes: Classes, device: Device) -> tuple[Any, Any, 
     """
     config = _config(weights)
     kind = str(config.get("model_type"))
-    if kind != classes.kind:
+    if kind not in classes.kinds:
         raise BackendError(
             f"{weights.source} holds a model of type '{kind}'; backend {weights.family} runs "
-            f"'{classes.kind}'"
+            f"{' or '.join(repr(k) for k in classes.kinds)}"
         )
     quiet = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)

@@ -92,7 +92,7 @@ def _task(asked: Sequence[Phrase]) -> str:
 _KIND = Kind(
     "omdet-turbo",
     Classes(
-        "omdet-turbo",
+        ("omdet-turbo",),
         "OmDetTurboConfig",
         "OmDetTurboForObjectDetection",
         "DetrImageProcessor",

@@ -88,7 +88,7 @@ _OWLV2, _OWLVIT = (
     Kind(
         name,
         Classes(
-            name,
+            (name,),
             f"{prefix}Config",
             f"{prefix}ForObjectDetection",
             f"{prefix}ImageProcessor",

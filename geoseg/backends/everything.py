@@ -1,0 +1,149 @@
+"""What is there, when nobody says what to look for? Points on a lattice, a segment under each.
+
+As the automatic mask generator of Segment Anything (Kirillov et al. 2023, arXiv:2304.02643, B),
+with two differences. Its lattice is spread over each image; this one is nailed to the raster, so
+that tiles ask about the same places and see the same objects where they overlap. And segments that
+touch the edge of a tile are kept: the seams know what to do with them. A segment as large as the
+tile is kept too, as there: ground between buildings and a lake from within look alike. Where
+segments overlap, the surer one keeps the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.backends.pictures import picture_of, picture_scale
+from geoseg.backends.prompted import (
+    MODEL_HALO_PX,
+    USUAL_PICTURE_PX,
+    Cutout,
+    Proposer,
+    noted,
+)
+from geoseg.config import ModelOptions
+from geoseg.errors import BackendError
+from geoseg.instances import Instances
+from geoseg.legend import LandClass, Legend
+from geoseg.pixels import Pixels
+from geoseg.raster import RasterReader
+
+SPACING_PX = 32
+"""Between points, in pixels of the picture: 32 points along 1024 px, as the reference has them."""
+
+USUAL_THRESHOLD = 0.88
+"""Least predicted IoU of the reference; the proposer leaves out what scores less."""
+
+
+@dataclass(frozen=True)
+class Everything:
+    """A backend that outlines whatever a segmenter sees; all of it is of the one class."""
+
+    proposer: Proposer
+    """Finds segments under points."""
+    options: ModelOptions
+    scale: float = 1.0
+    """Pixels of the picture per pixel of the raster; set by `fit`."""
+
+    @property
+    def identity(self) -> str:
+        """Of the proposer, the lattice, and what is shown."""
+        shown = f" at {self.options.gsd:g} m" if self.options.gsd else ""
+        return f"everything {self.proposer.identity} every {SPACING_PX} px{shown}"
+
+    @property
+    def halo_px(self) -> int:
+        """Width of the edge of a tile that is not trusted, in pixels of the raster."""
+        return max(1, round(MODEL_HALO_PX / self.scale))
+
+    @property
+    def usual_threshold(self) -> float:
+        """Least score that the reference uses."""
+        return USUAL_THRESHOLD
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what the output file says of the weights."""
+        found: list[dict[str, Any]] = getattr(self.proposer, "facts", list)()
+        return found
+
+    @property
+    def wants_rgb(self) -> bool:
+        """Yes: every tile is looked at as a picture."""
+        return True
+
+    @property
+    def usual_tile_px(self) -> int:
+        """Side of the tile that fills the picture models were trained on."""
+        return max(64, round(USUAL_PICTURE_PX / self.scale))
+
+    def words(self) -> Legend:
+        """Return the one class there is where none is named."""
+        return Legend(classes=(LandClass(name="segment", kind="object"),))
+
+    def fit(self, raster: RasterReader, legend: Legend) -> Everything:
+        """Return the backend with weights loaded.
+
+        Raises:
+            BackendError: More than one class, weights that cannot be used, or a ground size that
+                cannot be shown.
+        """
+        if len(legend.classes) != 1:
+            names = ", ".join(c.name for c in legend.classes)
+            raise BackendError(
+                f"backend 'everything' cannot tell {len(legend.classes)} classes ({names}) apart; "
+                "name one, as --prompt segment, or use DETECTOR+SEGMENTER"
+            )
+        scale = picture_scale(raster, self.options.gsd)
+        return replace(self, proposer=self.proposer.ready(), scale=scale)
+
+    def segment(self, tiles: Sequence[Pixels]) -> list[Instances]:
+        """Return the segments of each tile."""
+        pictures = [picture_of(tile, self.scale) for tile in tiles]
+        points = [
+            lattice(tile, picture.shape) for tile, picture in zip(tiles, pictures, strict=True)
+        ]
+        found = self.proposer.propose(pictures, points, [tile.window.shape for tile in tiles])
+        return noted([_instances(cutouts) for cutouts in found], [self.proposer])
+
+
+def lattice(tile: Pixels, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the points of the raster's lattice on good pixels of a tile.
+
+    Args:
+        tile: Says where it lies in the raster.
+        shape: (rows, cols, ...) of its picture.
+
+    Returns:
+        (n, 2) x, y in pixels of the picture, row by row.
+    """
+    window = tile.window
+    step_x, step_y = SPACING_PX * window.width / shape[1], SPACING_PX * window.height / shape[0]
+    x, y = _line(window.x0, window.x1, step_x), _line(window.y0, window.y1, step_y)
+    xs, ys = (axis.ravel() for axis in np.meshgrid(x, y))
+    good = tile.valid[ys.astype(np.intp), xs.astype(np.intp)]
+    ratio = (shape[1] / window.width, shape[0] / window.height)
+    points: NDArray[np.float32] = (np.column_stack((xs, ys))[good] * ratio).astype(np.float32)
+    return points
+
+
+def _line(start: int, stop: int, step: float) -> NDArray[np.float64]:
+    """Return, from `start`, the places (k + 1/2) * step of a line that lie in start..stop."""
+    first = int(np.ceil(start / step - 0.5))
+    numbers = np.arange(first, int(stop / step) + 1, dtype=np.float64)
+    places: NDArray[np.float64] = (numbers + 0.5) * step - start
+    return places[places < stop - start]
+
+
+def _instances(found: Sequence[Cutout]) -> Instances:
+    if not found:
+        return Instances.empty()
+    return Instances(
+        np.array([c.box for c in found], np.int32),
+        [c.mask for c in found],
+        np.zeros(len(found), np.int32),
+        np.array([c.quality for c in found], np.float32),
+    )

@@ -1,0 +1,88 @@
+"""What the makers' own code answers: logits and qualities to compare with."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import tiny
+import torch
+import transformers as tf
+from segment_anything import SamPredictor
+from torch.nn.functional import interpolate
+
+_MODELS = {
+    "sam": (tf.SamModel, tf.SamProcessor),
+    "sam-hq": (tf.SamHQModel, tf.SamHQProcessor),
+    "sam2": (tf.Sam2Model, tf.Sam2Processor),
+    "sam2-video": (tf.Sam2Model, tf.Sam2Processor),
+    "edgetam": (tf.EdgeTamModel, tf.Sam2Processor),
+    "sam3-tracker": (tf.Sam3TrackerModel, tf.Sam3TrackerProcessor),
+}
+
+
+@cache
+def _loaded(name: str, folder: Path) -> tuple[torch.nn.Module, tf.ProcessorMixin]:
+    kind, processing = _MODELS[name]
+    return kind.from_pretrained(folder).eval(), processing.from_pretrained(folder)
+
+
+def prompted(
+    name: str, folder: Path, picture: np.ndarray, prompts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ask a model through its makers' own processing.
+
+    Returns (n, k, row, col) logits in pixels of the picture and (n, k) predicted IoU; prompts are
+    (n, 4) boxes or (n, 2) points.
+    """
+    if name == "segment-anything":
+        return segment_anything(folder, picture, prompts)
+    model, processor = _loaded(name, folder)
+    is_box = prompts.shape[1] == 4
+    asked = (
+        {"input_boxes": [prompts.tolist()]}
+        if is_box
+        else {"input_points": [[[p] for p in prompts.tolist()]],
+              "input_labels": [[[1]] * len(prompts)]}
+    )  # fmt: skip
+    given = processor(images=[picture], return_tensors="pt", **asked)
+    sizes = [given.pop("original_sizes")]
+    if "reshaped_input_sizes" in given:
+        sizes.append(given.pop("reshaped_input_sizes"))
+    with torch.inference_mode():
+        out = model(**given, multimask_output=not is_box)
+    pad = {"pad_size": processor.image_processor.pad_size} if len(sizes) == 2 else {}
+    logits = processor.image_processor.post_process_masks(
+        out.pred_masks, *sizes, binarize=False, **pad
+    )
+    return logits[0].numpy(), out.iou_scores[0].numpy()
+
+
+def segment_anything(
+    file: Path, picture: np.ndarray, prompts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ask SAM through its makers' SamPredictor; as `prompted`."""
+    predictor = SamPredictor(_own(file))
+    predictor.set_image(picture)
+    is_box = prompts.shape[1] == 4
+    change = predictor.transform.apply_boxes if is_box else predictor.transform.apply_coords
+    asked = torch.as_tensor(change(prompts, picture.shape[:2]), dtype=torch.float)
+    ones = torch.ones(len(prompts), 1)
+    logits, quality, _ = predictor.predict_torch(
+        *((None, None, asked) if is_box else (asked[:, None], ones)),
+        multimask_output=not is_box, return_logits=True,
+    )  # fmt: skip
+    return logits.numpy(), quality.numpy()
+
+
+@cache
+def _own(file: Path) -> torch.nn.Module:
+    """Load a file into the architecture of tiny.segment_anything, said again."""
+    model = tiny.segment_anything_model().eval()
+    model.load_state_dict(torch.load(file, weights_only=True))
+    return model
+
+
+def resized(logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return interpolate(torch.from_numpy(logits), shape, mode="bilinear").numpy()

@@ -6,6 +6,7 @@ A Net is a file and how to run it; it can be pickled, and each process opens the
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -144,6 +145,9 @@ def _open(path: str, digest: str, device: str) -> onnxruntime.InferenceSession: 
     options.log_severity_level = _ERRORS_ONLY
     # Threads that wait for work must not take the cores that read tiles and keep labels.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # onnxruntime does not read it by itself, as other numeric libraries do; 0 is its own choice.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
     providers = _providers(device)
     try:
         session = onnxruntime.InferenceSession(path, options, providers=providers)

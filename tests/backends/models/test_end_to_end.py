@@ -42,6 +42,7 @@ def run(monkeypatch, capsys):
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
+        capsys.readouterr()
         with pytest.raises(SystemExit) as done:
             cli.main()
         out, err = capsys.readouterr()

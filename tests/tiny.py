@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
 import segment_anything.modeling as sa
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 
-_TEXT = """[PAD] [UNK] [CLS] [SEP] [MASK] . , - ? ' detect a the with and of small large
-building tree solar panel roof road water river lake pool car forest bare soil ##s ##land grass wet
-meadow house green field pond boat ship bridge"""
-WORDS = _TEXT.split()
+WORDS = (
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "-", "?", "'", "detect", "a", "the"),
+    *("with", "and", "of", "small", "building", "tree", "solar", "panel", "roof", "road", "water"),
+    *("river", "lake", "pool", "car", "forest", "bare", "soil", "##s", "##land", "grass", "wet"),
+)
 
 PIXELS = 64
 """Side of what tiny segmenters look at."""
@@ -23,14 +26,13 @@ def _seed() -> None:
 
 
 def _bert_words() -> tf.BertTokenizer:
-    words = [*WORDS[:5], *(["[unused]"] * 0), *WORDS[5:]]
     # Grounding DINO knows [CLS], [SEP], the dot and the question mark by their numbers in BERT.
     vocabulary = {f"[unused{i}]": i for i in range(1100)}
     numbered = dict(enumerate(vocabulary))
     numbered.update({0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"})
     numbered.update({1012: ".", 1029: "?"})
     free = (i for i in range(1, 1000) if i not in (100, 101, 102, 103))
-    for word in words:
+    for word in WORDS:
         if word not in numbered.values():
             numbered[next(free)] = word
     for letter in "abcdefghijklmnopqrstuvwxyz0123456789":
@@ -53,6 +55,69 @@ def _randomise(model: torch.nn.Module, scale: float = 1.0) -> None:
         for value in model.parameters():
             if value.dim() > 1 and float(value.abs().max()) == 0:
                 value.normal_(0, 0.05 * scale)
+
+
+def _clip_words(limit: int = 77) -> tf.CLIPTokenizer:
+    """Spell words out; the end of a text has the largest number, as CLIP's pooling wants it."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,-'"
+    words = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    words = tf.CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=[])
+    words.model_max_length = limit
+    return words
+
+
+def _clip_text(limit: int = 77, kind: str = "CLIPTextConfig", **more: object) -> object:
+    return getattr(tf, kind)(
+        vocab_size=82, hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=limit, bos_token_id=80, eos_token_id=81,
+        pad_token_id=81, **more,
+    )  # fmt: skip
+
+
+def owl(folder: Path, kind: str = "Owlv2") -> Path:
+    _seed()
+    text = _clip_text(40, f"{kind}TextConfig")
+    vision = getattr(tf, f"{kind}VisionConfig")(
+        hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        image_size=48, patch_size=8,
+    )  # fmt: skip
+    config = getattr(tf, f"{kind}Config")(
+        text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=32
+    )
+    model = getattr(tf, f"{kind}ForObjectDetection")(config).eval()
+    with torch.no_grad():
+        # Boxes of untamed weights lie outside the picture.
+        for value in model.box_head.parameters():
+            value.mul_(0.02)
+    model.save_pretrained(folder)
+    pictures = getattr(tf, f"{kind}ImageProcessor")(size={"height": 48, "width": 48})
+    getattr(tf, f"{kind}Processor")(pictures, _clip_words(40)).save_pretrained(folder)
+    return folder
+
+
+def omdet_turbo(folder: Path) -> Path:
+    _seed()
+    config = tf.OmDetTurboConfig(
+        backbone_config=tf.SwinConfig(
+            image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2],
+            window_size=4, out_indices=[2, 3, 4],
+        ),
+        text_config=_clip_text(projection_dim=32),
+        image_size=64, text_projection_in_dim=32, text_projection_out_dim=32,
+        task_encoder_hidden_dim=32, class_embed_dim=32, num_queries=30,
+        vision_features_channels=[16, 16, 16], encoder_in_channels=[16, 32, 64],
+        encoder_hidden_dim=16, encoder_dim_feedforward=32, decoder_hidden_dim=16,
+        decoder_dim_feedforward=32, decoder_num_heads=2, encoder_attention_heads=2,
+        decoder_num_layers=2, encoder_layers=1, apply_layernorm_after_vision_backbone=False,
+    )  # fmt: skip
+    model = tf.OmDetTurboForObjectDetection(config).eval()
+    _randomise(model)
+    model.save_pretrained(folder)
+    pictures = tf.DetrImageProcessor(
+        size={"height": 64, "width": 64}, do_pad=False, do_convert_annotations=False
+    )
+    tf.OmDetTurboProcessor(pictures, _clip_words()).save_pretrained(folder)
+    return folder
 
 
 def grounding_dino(folder: Path, kind: str = "GroundingDino") -> Path:
@@ -231,3 +296,48 @@ def segment_anything(folder: Path) -> Path:
     _spread(model)
     torch.save(model.state_dict(), folder / "sam_vit_tiny.pth")
     return folder / "sam_vit_tiny.pth"
+
+
+def sam3(folder: Path, *, video: bool = False) -> Path:
+    """Save SAM 3; inside a video model, as its makers do, or the concept model alone."""
+    _seed()
+    transformer = {"hidden_size": 16, "num_layers": 2, "num_attention_heads": 2,
+                   "intermediate_size": 32}  # fmt: skip
+    config = tf.Sam3Config(
+        vision_config=_sam3_vision(),
+        text_config=_clip_text(32, projection_dim=16).to_dict(),
+        geometry_encoder_config=transformer,
+        detr_encoder_config=transformer,
+        detr_decoder_config={**transformer, "num_queries": 20},
+        mask_decoder_config={"hidden_size": 16, "num_attention_heads": 2},
+    )
+    model = tf.Sam3Model(config).eval()
+    _spread(model)
+    model.save_pretrained(folder)
+    tf.Sam3Processor(_sam3_pictures(), _clip_words(32)).save_pretrained(folder)
+    if video:
+        tensors = load_file(folder / "model.safetensors")
+        save_file({f"detector_model.{k}": v for k, v in tensors.items()},
+                  folder / "model.safetensors", {"format": "pt"})  # fmt: skip
+        around = {"model_type": "sam3_video", "detector_config": config.to_dict()}
+        (folder / "config.json").write_text(json.dumps(around), "utf-8")
+    return folder
+
+
+def clipseg(folder: Path) -> Path:
+    _seed()
+    vision = tf.CLIPSegVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
+        image_size=PIXELS, patch_size=8,
+    )  # fmt: skip
+    config = tf.CLIPSegConfig(
+        text_config=_clip_text(40, "CLIPSegTextConfig").to_dict(), vision_config=vision.to_dict(),
+        projection_dim=16, extract_layers=[0, 1, 2], reduce_dim=16,
+        decoder_num_attention_heads=2, decoder_intermediate_size=32,
+    )  # fmt: skip
+    model = tf.CLIPSegForImageSegmentation(config).eval()
+    _spread(model)
+    model.save_pretrained(folder)
+    pictures = tf.ViTImageProcessor(size={"height": PIXELS, "width": PIXELS})
+    tf.CLIPSegProcessor(pictures, _clip_words(40)).save_pretrained(folder)
+    return folder

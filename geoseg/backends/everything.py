@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.backends.pictures import picture_of, picture_scale
-from geoseg.backends.prompted import MODEL_HALO_PX, Cutout, Proposer
-from geoseg.config import ModelOptions
+from geoseg.backends.prompted import MODEL_HALO_PX, USUAL_PICTURE_PX, Cutout, Proposer
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import Legend
@@ -39,20 +38,31 @@ class Everything:
 
     proposer: Proposer
     """Finds segments under points."""
-    options: ModelOptions
+    gsd_m: float | None = None
+    """Ground size of the pixels that models are shown; None: the raster's own."""
     scale: float = 1.0
     """Pixels of the picture per pixel of the raster; set by `fit`."""
 
     @property
     def identity(self) -> str:
         """Of the proposer, the lattice, and what is shown."""
-        shown = f" at {self.options.gsd:g} m" if self.options.gsd else ""
+        shown = f" at {self.gsd_m:g} m" if self.gsd_m else ""
         return f"everything {self.proposer.identity} every {SPACING_PX} px{shown}"
 
     @property
     def halo_px(self) -> int:
         """Width of the edge of a tile that is not trusted, in pixels of the raster."""
         return max(1, round(MODEL_HALO_PX / self.scale))
+
+    @property
+    def usual_tile_px(self) -> int:
+        """Side of the tile that fills the picture models were trained on."""
+        return max(64, round(USUAL_PICTURE_PX / self.scale))
+
+    @property
+    def wants_picture(self) -> bool:
+        """Models look at pictures: they are made while the one before is looked at."""
+        return True
 
     @property
     def usual_threshold(self) -> float:
@@ -62,11 +72,6 @@ class Everything:
     def facts(self) -> list[dict[str, Any]]:
         """Return what the output file says of the weights."""
         found: list[dict[str, Any]] = getattr(self.proposer, "facts", list)()
-        return found
-
-    def take_notes(self) -> tuple[str, ...]:
-        """Return, once, what happened since the last call."""
-        found: tuple[str, ...] = getattr(self.proposer, "take_notes", tuple)()
         return found
 
     def fit(self, raster: RasterReader, legend: Legend) -> Everything:
@@ -82,7 +87,7 @@ class Everything:
                 f"backend 'everything' cannot tell {len(legend.classes)} classes ({names}) apart; "
                 "name one, as --prompt segment, or use DETECTOR+SEGMENTER"
             )
-        scale = picture_scale(raster, self.options.gsd)
+        scale = picture_scale(raster, self.gsd_m)
         return replace(self, proposer=self.proposer.ready(), scale=scale)
 
     def segment(self, tiles: Sequence[Pixels]) -> list[Instances]:

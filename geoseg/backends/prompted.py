@@ -17,9 +17,11 @@ from geoseg.backends.detections import Detections, Picture
 from geoseg.instances import Mask
 
 MODEL_HALO_PX = 16
-"""Context of backends that run models, in pixels. A mask has one cell per 4 px of a picture of
-1024, and near the edge of its tile a model guesses: what ends within four cells of that edge
-counts as cut by it."""
+"""Edge of a model's picture on which its outlines are not trusted: four cells of a mask of SAM on
+1024 px. An outline that ends within it must count as cut by the tile."""
+
+USUAL_PICTURE_PX = 1024
+"""Side of the pictures that segmenters were trained on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,6 +21,9 @@ _MAKERS: dict[str, Callable[[Path], Path]] = {
     "edgetam": tiny.edgetam,
     "sam3-tracker": tiny.sam3_tracker,
     "segment-anything": tiny.segment_anything,
+    "sam3": tiny.sam3,
+    "sam3-video": lambda folder: tiny.sam3(folder, video=True),
+    "clipseg": tiny.clipseg,
 }
 
 

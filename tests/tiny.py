@@ -262,7 +262,8 @@ def _sam3_pictures() -> tf.Sam3ImageProcessor:
     return tf.Sam3ImageProcessor(size=side, mask_size={"height": 32, "width": 32})
 
 
-def sam3_tracker(folder: Path) -> Path:
+def sam3_tracker(folder: Path, *, video: bool = False) -> Path:
+    """Save SAM 3's tracker; inside a video model, as its makers do, or alone."""
     _seed()
     parts = _sam2_parts()
     parts["prompt_encoder_config"]["patch_size"] = 8
@@ -270,7 +271,20 @@ def sam3_tracker(folder: Path) -> Path:
     _spread(model)
     model.save_pretrained(folder)
     tf.Sam3TrackerProcessor(_sam3_pictures()).save_pretrained(folder)
+    if video:
+        # Its tensors are saved under the names they have in the video model.
+        _surround(folder, "", "tracker_config")
     return folder
+
+
+def _surround(folder: Path, prefix: str, name: str) -> None:
+    """Change a saved model into the part of a SAM 3 video model that it comes from."""
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {prefix + key: tensor for key, tensor in tensors.items()}
+    save_file(renamed, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    around = {"model_type": "sam3_video", name: config}
+    (folder / "config.json").write_text(json.dumps(around), "utf-8")
 
 
 def segment_anything_model() -> sa.Sam:
@@ -316,11 +330,7 @@ def sam3(folder: Path, *, video: bool = False) -> Path:
     model.save_pretrained(folder)
     tf.Sam3Processor(_sam3_pictures(), _clip_words(32)).save_pretrained(folder)
     if video:
-        tensors = load_file(folder / "model.safetensors")
-        save_file({f"detector_model.{k}": v for k, v in tensors.items()},
-                  folder / "model.safetensors", {"format": "pt"})  # fmt: skip
-        around = {"model_type": "sam3_video", "detector_config": config.to_dict()}
-        (folder / "config.json").write_text(json.dumps(around), "utf-8")
+        _surround(folder, "detector_model.", "detector_config")
     return folder
 
 

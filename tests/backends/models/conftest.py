@@ -20,6 +20,7 @@ _MAKERS: dict[str, Callable[[Path], Path]] = {
     "sam2-video": lambda folder: tiny.sam2(folder, video=True),
     "edgetam": tiny.edgetam,
     "sam3-tracker": tiny.sam3_tracker,
+    "sam3-tracker-video": lambda folder: tiny.sam3_tracker(folder, video=True),
     "segment-anything": tiny.segment_anything,
     "sam3": tiny.sam3,
     "sam3-video": lambda folder: tiny.sam3(folder, video=True),

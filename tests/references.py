@@ -19,6 +19,8 @@ _MODELS = {
     "sam2-video": (tf.Sam2Model, tf.Sam2Processor),
     "edgetam": (tf.EdgeTamModel, tf.Sam2Processor),
     "sam3-tracker": (tf.Sam3TrackerModel, tf.Sam3TrackerProcessor),
+    "sam3": (tf.Sam3Model, tf.Sam3Processor),
+    "clipseg": (tf.CLIPSegForImageSegmentation, tf.CLIPSegProcessor),
 }
 
 
@@ -86,3 +88,27 @@ def _own(file: Path) -> torch.nn.Module:
 
 def resized(logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return interpolate(torch.from_numpy(logits), shape, mode="bilinear").numpy()
+
+
+def concepts(folder: Path, picture: np.ndarray, phrase: str) -> tuple[np.ndarray, ...]:
+    """Ask SAM 3: (n,) scores, (n, 4) boxes, (n, row, col) probabilities, none left out."""
+    model, processor = _loaded("sam3", folder)
+    given = processor(images=[picture], text=[phrase], return_tensors="pt")
+    sizes = given.pop("original_sizes").tolist()
+    with torch.inference_mode():
+        out = model(**given)
+    found = processor.image_processor.post_process_instance_segmentation(
+        out, threshold=-1, mask_threshold=0.5, target_sizes=sizes
+    )[0]
+    masks = interpolate(out.pred_masks.sigmoid(), sizes[0], mode="bilinear")[0]
+    assert torch.equal(masks > 0.5, found["masks"].bool())
+    return found["scores"].numpy(), found["boxes"].numpy(), masks.numpy()
+
+
+def heat(folder: Path, picture: np.ndarray, texts: list[str]) -> np.ndarray:
+    """Ask CLIPSeg about several texts at once: (text, row, col) in pixels of the picture."""
+    model, processor = _loaded("clipseg", folder)
+    given = processor(text=texts, images=[picture] * len(texts), padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        logits = model(**given).logits
+    return logits.sigmoid().numpy()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
 import segment_anything.modeling as sa
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 
 WORDS = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "-", "?", "'", "detect", "a", "the"),
@@ -261,7 +263,8 @@ def _sam3_pictures() -> tf.Sam3ImageProcessor:
     return tf.Sam3ImageProcessor(size=side, mask_size={"height": 32, "width": 32})
 
 
-def sam3_tracker(folder: Path) -> Path:
+def sam3_tracker(folder: Path, *, video: bool = False) -> Path:
+    """Save SAM 3's tracker; inside a video model, as its makers do, or alone."""
     _seed()
     parts = _sam2_parts()
     parts["prompt_encoder_config"]["patch_size"] = 8
@@ -269,7 +272,20 @@ def sam3_tracker(folder: Path) -> Path:
     _spread(model)
     model.save_pretrained(folder)
     tf.Sam3TrackerProcessor(_sam3_pictures()).save_pretrained(folder)
+    if video:
+        # Its tensors are saved under the names they have in the video model.
+        _surround(folder, "", "tracker_config")
     return folder
+
+
+def _surround(folder: Path, prefix: str, name: str) -> None:
+    """Change a saved model into the part of a SAM 3 video model that it comes from."""
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {prefix + key: tensor for key, tensor in tensors.items()}
+    save_file(renamed, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    around = {"model_type": "sam3_video", name: config}
+    (folder / "config.json").write_text(json.dumps(around), "utf-8")
 
 
 def segment_anything_model() -> sa.Sam:
@@ -297,6 +313,47 @@ def segment_anything(folder: Path) -> Path:
     return folder / "sam_vit_tiny.pth"
 
 
+def sam3(folder: Path, *, video: bool = False) -> Path:
+    """Save SAM 3; inside a video model, as its makers do, or the concept model alone."""
+    _seed()
+    transformer = {"hidden_size": 16, "num_layers": 2, "num_attention_heads": 2,
+                   "intermediate_size": 32}  # fmt: skip
+    config = tf.Sam3Config(
+        vision_config=_sam3_vision(),
+        text_config=_clip_text(32, projection_dim=16).to_dict(),
+        geometry_encoder_config=transformer,
+        detr_encoder_config=transformer,
+        detr_decoder_config={**transformer, "num_queries": 20},
+        mask_decoder_config={"hidden_size": 16, "num_attention_heads": 2},
+    )
+    model = tf.Sam3Model(config).eval()
+    _spread(model)
+    model.save_pretrained(folder)
+    tf.Sam3Processor(_sam3_pictures(), _clip_words(32)).save_pretrained(folder)
+    if video:
+        _surround(folder, "detector_model.", "detector_config")
+    return folder
+
+
+def clipseg(folder: Path) -> Path:
+    _seed()
+    vision = tf.CLIPSegVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
+        image_size=PIXELS, patch_size=8,
+    )  # fmt: skip
+    config = tf.CLIPSegConfig(
+        text_config=_clip_text(40, "CLIPSegTextConfig").to_dict(), vision_config=vision.to_dict(),
+        projection_dim=16, extract_layers=[0, 1, 2], reduce_dim=16,
+        decoder_num_attention_heads=2, decoder_intermediate_size=32,
+    )  # fmt: skip
+    model = tf.CLIPSegForImageSegmentation(config).eval()
+    _spread(model)
+    model.save_pretrained(folder)
+    pictures = tf.ViTImageProcessor(size={"height": PIXELS, "width": PIXELS})
+    tf.CLIPSegProcessor(pictures, _clip_words(40)).save_pretrained(folder)
+    return folder
+
+
 MODELS = {
     "grounding-dino": grounding_dino,
     "mm-grounding-dino": lambda folder: grounding_dino(folder, "MMGroundingDino"),
@@ -309,6 +366,10 @@ MODELS = {
     "sam2-video": lambda folder: sam2(folder, video=True),
     "edgetam": edgetam,
     "sam3-tracker": sam3_tracker,
+    "sam3-tracker-video": lambda folder: sam3_tracker(folder, video=True),
+    "sam3": sam3,
+    "sam3-video": lambda folder: sam3(folder, video=True),
+    "clipseg": clipseg,
     "segment-anything": segment_anything,
 }
 """How each family's tiny model is made in a folder."""

@@ -95,7 +95,7 @@ def _everything(segmenter: str | None, options: ModelOptions, boxes: Layer | Non
             f"everything: takes a segmenter and no boxes, as everything:sam2 (one of: "
             f"{', '.join(of_role('segmenter'))})"
         )
-    return Everything(make(find(name), argument, options), options)
+    return Everything(make(find(name), argument, options), options.gsd)
 
 
 def _parts(spec: str) -> tuple[str, str, str]:

@@ -25,7 +25,6 @@ from geoseg.backends.prompted import (
     Proposer,
     noted,
 )
-from geoseg.config import ModelOptions
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import LandClass, Legend
@@ -45,20 +44,26 @@ class Everything:
 
     proposer: Proposer
     """Finds segments under points."""
-    options: ModelOptions
+    gsd_m: float | None = None
+    """Ground size of the pixels that models are shown; None: the raster's own."""
     scale: float = 1.0
     """Pixels of the picture per pixel of the raster; set by `fit`."""
 
     @property
     def identity(self) -> str:
         """Of the proposer, the lattice, and what is shown."""
-        shown = f" at {self.options.gsd:g} m" if self.options.gsd else ""
+        shown = f" at {self.gsd_m:g} m" if self.gsd_m else ""
         return f"everything {self.proposer.identity} every {SPACING_PX} px{shown}"
 
     @property
     def halo_px(self) -> int:
         """Width of the edge of a tile that is not trusted, in pixels of the raster."""
         return max(1, round(MODEL_HALO_PX / self.scale))
+
+    @property
+    def usual_tile_px(self) -> int:
+        """Side of the tile that fills the picture models were trained on."""
+        return max(64, round(USUAL_PICTURE_PX / self.scale))
 
     @property
     def usual_threshold(self) -> float:
@@ -74,11 +79,6 @@ class Everything:
     def wants_rgb(self) -> bool:
         """Yes: every tile is looked at as a picture."""
         return True
-
-    @property
-    def usual_tile_px(self) -> int:
-        """Side of the tile that fills the picture models were trained on."""
-        return max(64, round(USUAL_PICTURE_PX / self.scale))
 
     def words(self) -> Legend:
         """Return the one class there is where none is named."""
@@ -97,7 +97,7 @@ class Everything:
                 f"backend 'everything' cannot tell {len(legend.classes)} classes ({names}) apart; "
                 "name one, as --prompt segment, or use DETECTOR+SEGMENTER"
             )
-        scale = picture_scale(raster, self.options.gsd)
+        scale = picture_scale(raster, self.gsd_m)
         return replace(self, proposer=self.proposer.ready(), scale=scale)
 
     def segment(self, tiles: Sequence[Pixels]) -> list[Instances]:

@@ -14,7 +14,6 @@ import geoseg
 from geoseg.backends import Backend
 from geoseg.backends.everything import SPACING_PX, Everything, _line
 from geoseg.backends.prompted import Cutout
-from geoseg.config import ModelOptions
 from geoseg.errors import BackendError
 from geoseg.legend import Legend
 
@@ -56,7 +55,7 @@ def squares():
 @pytest.mark.parametrize(("tile", "overlap"), [(512, 128), (160, 64), (128, 48)])
 def test_what_lies_on_seams_is_found_once(tile, overlap):
     raster = geoseg.ArrayRaster(squares())
-    backend = Everything(Perfect(), ModelOptions())
+    backend = Everything(Perfect())
     assert isinstance(backend, Backend)
     run = geoseg.segment(raster, "segment", backend=backend, tile=tile, overlap=overlap)
     found = run.features()
@@ -66,17 +65,17 @@ def test_what_lies_on_seams_is_found_once(tile, overlap):
 
 
 def test_two_classes_cannot_be_told_apart():
-    backend = Everything(Perfect(), ModelOptions())
+    backend = Everything(Perfect())
     with pytest.raises(BackendError, match=r"cannot tell 2 classes \(boat, tree\) apart; name one"):
         backend.fit(geoseg.ArrayRaster(squares()), Legend.parse("boat, tree"))
 
 
 def test_it_says_what_it_is():
-    backend = Everything(Perfect(), ModelOptions(gsd=0.5))
+    backend = Everything(Perfect(), 0.5)
     assert backend.identity == "everything perfect every 32 px at 0.5 m"
     assert backend.facts() == [{"family": "perfect"}]
     assert [c.name for c in backend.words().classes] == ["segment"]
-    assert backend.halo_px == 16
+    assert (backend.halo_px, backend.usual_tile_px) == (16, 1024)
 
 
 @given(st.integers(0, 500), st.integers(1, 400), st.integers(0, 60), st.sampled_from([1, 0.5, 3]))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from geoseg.backends.detections import Detections, Picture, join
 from geoseg.backends.models.device import Device, Portions, choose
 from geoseg.backends.models.loading import Classes, load
+from geoseg.backends.models.outlines import outlined
 from geoseg.backends.phrases import Phrase, best_class, phrases
 from geoseg.backends.weights import Weights, locate
 from geoseg.config import ModelOptions
@@ -38,6 +39,9 @@ class Answer:
     """(n, 4) x0, y0, x1, y1 as fractions of the family's frame of the picture."""
     scores: NDArray[np.float32]
     """(n, classes)."""
+    masks: torch.Tensor | None = None
+    """(n, row, col) probability of being inside, on the device, stretched over the picture; None
+    of models that answer with boxes alone."""
 
 
 class Family(Protocol):
@@ -174,8 +178,10 @@ class TextDetector:
         boxes = np.clip(answer.boxes[kept] * scale, 0, np.array((shape[1], shape[0]) * 2))
         some = (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)
         full = len(kept) >= SATURATED * len(answer.boxes)
-        found = Detections(boxes.astype(np.float32), classes, scores, full)
-        return found.take(some)
+        found = Detections(boxes.astype(np.float32), classes, scores, full).take(some)
+        if answer.masks is None:
+            return found
+        return outlined(found, answer.masks[torch.from_numpy(kept[some])], (shape[0], shape[1]))
 
 
 def detector(kind: Kind, argument: str | None, options: ModelOptions) -> TextDetector:

@@ -61,7 +61,7 @@ def load(weights: Weights, classes: Classes, device: Device) -> tuple[Any, Any, 
     if kind not in classes.kinds:
         raise BackendError(
             f"{weights.source} holds a model of type '{kind}'; backend {weights.family} runs "
-            f"{' or '.join(repr(k) for k in classes.kinds)}"
+            f"{' or '.join(classes.kinds)}"
         )
     quiet = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
-from math import ceil, floor
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from torchvision.ops import nms
 from geoseg.backends.detections import Detections, Floats, Picture
 from geoseg.backends.interpolation import Step
 from geoseg.backends.models.device import Device, Portions, choose
+from geoseg.backends.models.outlines import room
 from geoseg.backends.models.upsampling import Upsampler, extents, tight, upsampler
 from geoseg.backends.prompted import Cutout
 from geoseg.backends.weights import Weights, locate
@@ -34,10 +34,6 @@ Shape = tuple[int, int]
 
 PROMPTS = 64
 """Prompts decoded at once, until the device proves too small."""
-
-MARGIN_CELLS, MARGIN_SHARE = 2, 0.05
-"""How far a mask may reach beyond its box: a mask is uncertain by a cell or two, a detector's box
-by a few percent of its size. What lies farther off is another thing that looks alike."""
 
 SURE, STABLE, OFFSET, SAME_SEGMENT = 0.88, 0.95, 1.0, 0.7
 """Which segments count when nobody says where to look: predicted IoU above, area that remains of
@@ -211,7 +207,7 @@ class Promptable:
         for k, samples in enumerate(extents(planes, 0)):
             window = up.reach(samples)
             if asked.shape[1] == 4:
-                window = window.intersection(_room(asked[k], code.picture, up))
+                window = window.intersection(room(asked[k], code.picture, up))
             found.append(_cutout(up, planes[k], window, quality[k, best[k]]))
         return [cutout and _bounded(cutout) for cutout in found]
 
@@ -261,18 +257,6 @@ def _steps(mask: int, padded: tuple[int, int] | None, sizes: tuple[int, int]) ->
     if tile != picture:
         steps.append((picture, tile, tile))
     return tuple(steps)
-
-
-def _room(box: Floats, picture: Shape, up: Upsampler) -> Window:
-    """Return the pixels of the tile in which a box's mask may lie."""
-    x0, y0, x1, y1 = (
-        box * np.array((up.cols.pixels / picture[1], up.rows.pixels / picture[0]) * 2)
-    ).tolist()
-    dx = MARGIN_CELLS * up.cols.cell + MARGIN_SHARE * (x1 - x0)
-    dy = MARGIN_CELLS * up.rows.cell + MARGIN_SHARE * (y1 - y0)
-    return Window(floor(x0 - dx), floor(y0 - dy), ceil(x1 + dx), ceil(y1 + dy)).intersection(
-        up.whole
-    )
 
 
 def _cutout(

@@ -101,7 +101,7 @@ def test_tensors_of_another_size_are_noticed(folder):
 def test_a_model_of_another_family_is_named(saved):
     with pytest.raises(BackendError) as caught:
         owlv2(str(saved("owlvit")), CPU).ask(TREES)
-    assert "holds a model of type 'owlvit'; backend owlv2 runs 'owlv2'" in str(caught.value)
+    assert "holds a model of type 'owlvit'; backend owlv2 runs owlv2" in str(caught.value)
 
 
 @pytest.mark.parametrize(

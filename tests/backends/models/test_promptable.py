@@ -138,6 +138,15 @@ def test_a_tile_finer_or_coarser_than_its_picture_is_one_more_bilinear_step(
     check_all(family, saved(family), picture, asked, answer, shape)
 
 
+def test_the_tracker_inside_the_video_model_is_the_tracker(saved, ready):
+    """The video model's own name for weights is how SAM 3 is published."""
+    inside = sam2.sam3_tracker(str(saved("sam3-tracker-video")), CPU)
+    picture, shape = pictures()[0], SHAPES[0]
+    asked = prompts(shape)
+    (a,), (b,) = (s.cut([picture], [asked], [shape]) for s in (inside, ready("sam3-tracker")))
+    assert [c and (c.box, c.quality) for c in a] == [c and (c.box, c.quality) for c in b]
+
+
 def test_prompts_do_not_depend_on_their_company(segmenter):
     picture, shape = pictures()[0], SHAPES[0]
     asked = prompts(shape)

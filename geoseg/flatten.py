@@ -119,7 +119,9 @@ def _quantise(score: NDArray[np.float32] | np.float32) -> Steps:
 def _objects(instances: Instances, which: Ints, valid: Mask, scope: Scope) -> Iterator[_Part]:
     """Paint objects on as few label images as classes overlap, best score first."""
     order = which[np.argsort(-instances.scores[which], kind="stable")]
-    planes: list[NDArray[np.int32]] = []
+    # A byte per pixel for up to 255 objects: most of the time goes into walking over these.
+    kind = np.min_scalar_type(len(order))
+    planes: list[NDArray[np.integer]] = []
     members: list[list[int]] = []
     cls_of = np.full(len(order) + 1, -1, np.int32)
     for label, i in enumerate(order.tolist(), 1):
@@ -139,7 +141,7 @@ def _objects(instances: Instances, which: Ints, valid: Mask, scope: Scope) -> It
             home = k if home is None else home
         if home is None:
             home = len(planes)
-            planes.append(np.zeros(scope.read.shape, np.int32))
+            planes.append(np.zeros(scope.read.shape, kind))
             members.append([])
         members[home].append(label)
         planes[home][y0:y1, x0:x1][free] = label
@@ -148,7 +150,7 @@ def _objects(instances: Instances, which: Ints, valid: Mask, scope: Scope) -> It
 
 
 def _object_part(
-    plane: NDArray[np.int32], labels: Ints, order: Ints, instances: Instances, scope: Scope
+    plane: NDArray[np.integer], labels: Ints, order: Ints, instances: Instances, scope: Scope
 ) -> _Part:
     """Number the labels of one image 1..n and sum their scores."""
     lut = np.zeros(len(order) + 1, np.int32)

@@ -338,12 +338,18 @@ def test_what_was_decoded_for_a_tile_is_kept_for_the_next(tmp_path, layout):
 @pytest.mark.parametrize(
     ("width", "layout", "mb"),
     [
-        (4096, {"tiled": True, "blockxsize": 256, "blockysize": 256}, 64),
         (40, {}, 64),
-        (20_000, {}, 20_000 * 3 * 1024 * 5 / 4 / 2**20),
+        (20_000, {"blockysize": 1}, 3 * 20_000 * 1025 * 9 / 8 / 2**20),
         (90_000, {}, 256),
     ],
 )
-def test_of_strips_a_row_of_tiles_is_kept_within_bounds(tmp_path, width, layout, mb):
-    path = draw(tmp_path / "a.tif", shape=(16, width), **layout)
+def test_blocks_of_a_row_of_tiles_are_kept_within_bounds(tmp_path, width, layout, mb):
+    path = draw(tmp_path / "a.tif", shape=(16, width), interleave="pixel", **layout)
     assert open_raster(path).cache_bytes(1024) == int(mb * 2**20)
+
+
+def test_bands_that_are_not_decoded_need_no_room(tmp_path):
+    layout = {"shape": (16, 90_000), "bands": 4, "blockysize": 1}
+    for interleave, decoded in (("pixel", 4), ("band", 3)):
+        path = draw(tmp_path / f"{interleave}.tif", interleave=interleave, **layout)
+        assert open_raster(path, {"red": 1, "green": 2, "blue": 3}).row_bytes == decoded * 90_000

@@ -96,9 +96,8 @@ def detect_pipeline(folder: Path, count: int) -> dict[str, float]:
 
 def outline_ours(folder: Path, count: int) -> dict[str, float]:
     """Time the outlines of boxes through our segmenter, and measure its memory."""
-    from geoseg.backends.models.sam2 import sam2
-
     from geoseg.backends.detections import Detections
+    from geoseg.backends.models.sam2 import sam2
     from geoseg.config import ModelOptions
 
     segmenter = sam2(str(folder / "segmenter"), ModelOptions(device="cpu")).ready()

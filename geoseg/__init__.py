@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geoseg.backends import Backend
     from geoseg.errors import GeosegError
+    from geoseg.estimate import plan
     from geoseg.geotiff import open_raster
     from geoseg.instances import Instances
     from geoseg.legend import LandClass, Legend
     from geoseg.pixels import Pixels
     from geoseg.raster import ArrayRaster
-    from geoseg.run import Run, plan, segment
+    from geoseg.run import Run, segment
 
 _HOME = {
     "ArrayRaster": "geoseg.raster",
@@ -30,7 +31,7 @@ _HOME = {
     "Pixels": "geoseg.pixels",
     "Run": "geoseg.run",
     "open_raster": "geoseg.geotiff",
-    "plan": "geoseg.run",
+    "plan": "geoseg.estimate",
     "segment": "geoseg.run",
 }
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from geoseg.cli_models import app as models_app
 from geoseg.errors import ConfigError, GeosegError
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ Workers = Annotated[int, typer.Option("--workers", help="Processes")]
 Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
+
+app.add_typer(models_app, name="models")
 
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.
 TILE, OVERLAP = 1024, 128
@@ -204,7 +207,7 @@ def plan(
     from dataclasses import asdict
 
     from geoseg.config import RunConfig
-    from geoseg.run import plan as run_plan
+    from geoseg.estimate import plan as run_plan
 
     asked = _asked(prompt, legend)
     if asked is None:
@@ -247,58 +250,6 @@ def backends(as_json: Json = False) -> None:
         print(f"{row['name']:20} {row['role']:10} {state}\n  {row['summary']}")  # noqa: T201
         if row["words"]:
             print(f"  words: {', '.join(row['words'])}")  # noqa: T201
-
-
-models_app = typer.Typer(no_args_is_help=True, help="Weights: list, show, fetch.")
-app.add_typer(models_app, name="models")
-
-
-@models_app.command("list")
-def list_models(as_json: Json = False) -> None:
-    """List known weights: what runs them, licence, and whether they are in the cache."""
-    from geoseg.backends.cache import known
-
-    rows = known()
-    if as_json:
-        print(json.dumps(rows))  # noqa: T201
-        return
-    for row in rows:
-        state = f"cached, {row['size_mb']} MB" if row["cached"] else "not cached"
-        gated = ", gated" if row["gated"] else ""
-        print(f"{row['name']:24} {row['repo']}  ({row['licence'].split(':')[0]}{gated}; {state})")  # noqa: T201
-
-
-@models_app.command("show")
-def show_model(
-    name: Annotated[str, typer.Argument(help="A name of `geoseg models list`, or OWNER/NAME")],
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the hub")] = False,
-    as_json: Json = False,
-) -> None:
-    """Say what is known of weights: identifier, revision, licence, size, cached or not."""
-    from geoseg.backends.cache import describe
-
-    facts = describe(name, offline=offline)
-    if as_json:
-        print(json.dumps(facts))  # noqa: T201
-        return
-    if facts["revision"] is None and not offline:
-        _say("the hub cannot be reached: revision and size are not known")
-    for key, value in facts.items():
-        shown = {True: "yes", False: "no", None: "not known"}.get(value, value)
-        print(f"{key:10} {shown}")  # noqa: T201
-
-
-@models_app.command("fetch")
-def fetch_model(
-    name: Annotated[str, typer.Argument(help="A name of `geoseg models list`, or OWNER/NAME@REV")],
-    to: Annotated[
-        Path | None, typer.Option(help="A folder of your own instead of the cache")
-    ] = None,
-) -> None:
-    """Download weights; prints the folder that a backend takes after its colon."""
-    from geoseg.backends.cache import download
-
-    print(download(name, to))  # noqa: T201
 
 
 @app.command()

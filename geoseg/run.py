@@ -8,37 +8,36 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import shutil
-import tempfile
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 
 from geoseg.backends import Backend, Fittable
-from geoseg.backends.compose import cloudless, load, needs_words
-from geoseg.bands import parse, shown_roles
-from geoseg.config import (
-    DEFAULT_OVERLAP_PX,
-    DEFAULT_THRESHOLD,
-    DEFAULT_TILE_PX,
-    ModelOptions,
-    RunConfig,
-)
+from geoseg.bands import shown_roles
+from geoseg.config import ModelOptions, RunConfig
 from geoseg.decide import SeamPlan, decide, empty_facts
-from geoseg.detect import SPARE, Job, Receipt, check_halo, detect, detect_each, least_halo
-from geoseg.errors import BackendError, ConfigError
+from geoseg.detect import Job, Receipt, check_halo, detect, detect_each
+from geoseg.errors import BackendError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
-from geoseg.geotiff import GeoTiff, open_raster, warn_of_alpha
+from geoseg.geotiff import GeoTiff, warn_of_alpha
 from geoseg.grid import Grid
-from geoseg.legend import LandClass, Legend
+from geoseg.legend import Legend
+from geoseg.prepare import (
+    choose_backend,
+    destination,
+    open_source,
+    settings,
+    sized,
+    with_words,
+    words_asked,
+)
 from geoseg.raster import RasterReader
 from geoseg.seams import Seam
 from geoseg.store import Store
@@ -49,58 +48,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 Progress = Callable[[str, int, int], None]
 """Called with the step, how many are done, and of how many."""
 
-BASE_MEMORY_MB = 360
-"""Memory of the main process without a tile: Python, GDAL, block cache, a batch of features.
-Measured with tiles of 512 to 4096 px and one to three classes."""
-
-WORKER_MEMORY_MB = 230
-"""Memory of a worker process without a tile. Measured."""
-
-BYTES_PER_PX = 40
-"""Working memory of the built-in backend and of flattening, per pixel of a tile. Measured."""
-
 _CHUNK_TILES = 16
-
-_SAY_WHAT = (
-    'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
-    "everything:SEGMENTER, and a segmenter with --boxes)"
-)
-
-_ANYTHING = Legend(classes=(LandClass(name="anything"),))
-"""Stands in for the legend of a backend that brings its own, until that is loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run will do, known without reading a pixel."""
-
-    width: int
-    """Columns of the raster."""
-    height: int
-    """Rows of the raster."""
-    bands: int
-    """Bands that are read."""
-    tiles: int
-    """Number of tiles."""
-    tile_px: int
-    """Side of the largest read."""
-    overlap_px: int
-    """Pixels that neighbouring tiles share."""
-    read_ratio: float
-    """Pixels read over pixels of the raster: what the overlap costs."""
-    memory_mb: int
-    """Estimate of the peak memory of all processes, without model weights."""
-    run_folder_mb: tuple[float, float]
-    """Estimate of the run folder's size: a few large regions .. a noisy map."""
-    output_mb: tuple[float, float]
-    """Estimate of the output's size: a few large regions .. a noisy map."""
-    classes: tuple[str, ...]
-    """Names of the classes, in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,53 +89,6 @@ class Run:
         if suffix == ".gpkg":
             return gpd.read_file(self.path, layer="features")
         return gpd.read_file(self.path)
-
-
-def plan(
-    source: str | Path | RasterReader,
-    legend: str | Legend,
-    config: RunConfig | None = None,
-    *,
-    bands: str | Mapping[str, int] | None = None,
-    sensor: str | None = None,
-) -> Plan:
-    """Say what a run will do, without reading a pixel.
-
-    Args:
-        source: A raster file, URL, or an open reader.
-        legend: Classes: `"forest, water"` or a Legend.
-        config: Tile, overlap, workers; its legend is replaced by `legend`.
-        bands: As `segment`.
-        sensor: As `segment`.
-    """
-    settings = _settings(legend, config)
-    raster = _open(source, bands, sensor)
-    grid = Grid(raster.frame.window, settings.tile, settings.overlap)
-    shape = raster.frame.window
-    rows, cols = grid.shape
-    heights = sum(grid[r * cols].read.height for r in range(rows))
-    widths = sum(grid[c].read.width for c in range(cols))
-    sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
-    tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
-    read = min(2 * settings.batch + SPARE, len(grid))
-    held = tile_px * (BYTES_PER_PX + sample_bytes * read) / 2**20
-    workers = settings.workers
-    apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held
-    megapixels = shape.area / 1e6
-    return Plan(
-        shape.width,
-        shape.height,
-        len(raster.bands),
-        len(grid),
-        settings.tile,
-        settings.overlap,
-        round(heights * widths / shape.area, 3),
-        round(BASE_MEMORY_MB + apart),
-        # Measured per megapixel: blobs of thousands of pixels, and a speckled index map.
-        (round(0.01 * megapixels, 2), round(0.9 * megapixels, 2)),
-        (round(0.01 * megapixels, 2), round(2.5 * megapixels, 2)),
-        tuple(c.name for c in settings.legend.classes),
-    )
 
 
 def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs
@@ -242,41 +146,27 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export.table import Target
 
     # What is cheap to find wrong comes first: loading a backend may download its weights.
-    asked = Legend.parse(legend) if isinstance(legend, str) else legend
-    if asked is None and isinstance(backend, str) and needs_words(backend, boxes):
-        raise ConfigError(_SAY_WHAT)
-    given = {
-        "tile": tile,
-        "overlap": overlap,
-        "threshold": threshold,
-        "workers": workers,
-        "batch": batch,
-        "composite": composite,
-    }
-    config = RunConfig.build(
-        legend=asked or _ANYTHING, **{k: v for k, v in given.items() if v is not None}
+    asked = words_asked(legend, backend, boxes)
+    config = settings(
+        asked,
+        tile=tile,
+        overlap=overlap,
+        threshold=threshold,
+        workers=workers,
+        batch=batch,
+        composite=composite,
     )
-    raster = _open(source, bands, sensor)
+    raster = open_source(source, bands, sensor)
     if isinstance(raster, GeoTiff):
         warn_of_alpha(raster)
-    final, keep = _destination(out)
+    final, keep = destination(out)
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
     check_output(final, overwrite=overwrite, crs=raster.frame.crs, source=source_path)
 
-    models = models or ModelOptions()
-    engine = load(backend, models, boxes) if isinstance(backend, str) else _checked(backend)
-    if boxes is not None and not isinstance(backend, str):
-        raise ConfigError("boxes are for a segmenter by name, as backend='sam2'")
-    if mask_clouds is not None:
-        engine = cloudless(engine, mask_clouds, models)
-    config = config.model_copy(
-        update={
-            "legend": asked or _own_words(engine),
-            "threshold": _usual(engine, "usual_threshold", DEFAULT_THRESHOLD, threshold),
-        }
-    )
+    engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
+    config = with_words(config, engine, asked, threshold)
     engine = engine.fit(raster, config.filled()) if isinstance(engine, Fittable) else engine
-    config = _sized(config, engine, tile, overlap)
+    config = sized(config, engine, tile, overlap)
     job = _prepare(raster, engine, config, final)
     fingerprint = config.fingerprint(raster.identity(), job.backend.identity)
     job.store.open(fingerprint, fresh=fresh)
@@ -302,84 +192,10 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     )
 
 
-def _own_words(engine: Backend) -> Legend:
-    found: Legend | None = getattr(engine, "words", lambda: None)()
-    if found is None:
-        raise ConfigError(_SAY_WHAT)
-    return found
-
-
-def _usual(engine: Backend, name: str, default: T, given: T | None) -> T:
-    """Return what was given, or what the backend finds usual, or the default."""
-    usual: T = getattr(engine, name, default)
-    return usual if given is None else given
-
-
-def _sized(config: RunConfig, engine: Backend, tile: int | None, overlap: int | None) -> RunConfig:
-    """Return settings with the tile and overlap that the fitted backend wants or needs."""
-    wanted = _usual(engine, "usual_tile_px", DEFAULT_TILE_PX, tile)
-    covers = all(c.kind == "cover" for c in config.legend.classes)
-    need = 2 * least_halo(engine, all_covers=covers)
-    shared = max(DEFAULT_OVERLAP_PX, need) if overlap is None else overlap
-    if overlap is None and tile is None:
-        # A large read pays little for its edges.
-        wanted = max(wanted, 2 * shared)
-    return RunConfig.build(**{**dict(config), "tile": wanted, "overlap": shared})
-
-
 def _provenance(backend: Backend) -> dict[str, Any]:
     """Return what the output says beyond the fingerprint: versions, and models with licences."""
     facts: list[dict[str, Any]] = getattr(backend, "facts", list)()
     return {"geoseg": version("geoseg"), **({"models": facts} if facts else {})}
-
-
-def _settings(legend: str | Legend, config: RunConfig | None) -> RunConfig:
-    asked = Legend.parse(legend) if isinstance(legend, str) else legend
-    if config is None:
-        return RunConfig.build(legend=asked)
-    return config.model_copy(update={"legend": asked})
-
-
-def _checked(backend: object) -> Backend:
-    if isinstance(backend, type):
-        raise BackendError(f"backend {backend.__name__} is a class; pass an object: ...()")
-    if isinstance(backend, Backend):
-        if not isinstance(backend.halo_px, int) or backend.halo_px < 0:
-            raise BackendError(f"backend has halo_px {backend.halo_px!r}; a whole number >= 0")
-        return backend
-    lacking = [n for n in ("identity", "halo_px", "segment") if not hasattr(backend, n)]
-    raise BackendError(
-        f"{type(backend).__name__} is no backend: it lacks {', '.join(lacking)} "
-        "(see geoseg.backends.Backend)"
-    )
-
-
-def _open(
-    source: str | Path | RasterReader,
-    bands: str | Mapping[str, int] | None,
-    sensor: str | None,
-) -> RasterReader:
-    if not isinstance(source, str | Path):
-        if bands is not None or sensor is not None:
-            raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
-        return source
-    return open_raster(source, parse(bands) if isinstance(bands, str) else bands, sensor)
-
-
-def _destination(out: str | Path | None) -> tuple[Path, Any]:
-    """Return the final path, and what keeps a temporary folder alive."""
-    if out is not None:
-        if not str(out).strip():
-            raise ConfigError("--out is empty; give a file name, as map.gpkg")
-        return Path(out), None
-    folder = tempfile.mkdtemp(prefix="geoseg-")
-    keeper = _Keeper()
-    weakref.finalize(keeper, shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder) / "map.parquet", keeper
-
-
-class _Keeper:
-    """A temporary folder lives as long as this object."""
 
 
 def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, final: Path) -> Job:

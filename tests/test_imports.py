@@ -19,9 +19,10 @@ LAYERS = (
     ("stretch", "scale", "raster", "geotiff", "pixels", "backends"),
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
     ("executors", "export"),
+    ("prepare", "estimate"),
     ("run",),
     ("preview", "demo"),
-    ("cli", "__main__"),
+    ("cli", "cli_models", "__main__"),
 )
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

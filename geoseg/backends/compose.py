@@ -17,6 +17,7 @@ from geoseg.backends import Backend, available, find, make, of_role
 from geoseg.backends.clouds import Cloudless
 from geoseg.backends.everything import Everything
 from geoseg.backends.given import given
+from geoseg.backends.pictures import View
 from geoseg.backends.prompted import Prompted
 from geoseg.backends.searching import Searching
 from geoseg.config import ModelOptions
@@ -84,8 +85,9 @@ def _prompted(
         )
     made = [make(info, arg, options) for info, (_, arg) in zip(infos, names, strict=True)]
     if boxes is not None:
-        return Prompted(given(boxes), made[0], options.gsd)
-    return Prompted(Searching(made[0]), made[1] if len(made) == 2 else None, options.gsd)
+        return Prompted(given(boxes), made[0], View(options.gsd))
+    segmenter = made[1] if len(made) == 2 else None
+    return Prompted(Searching(made[0]), segmenter, View(options.gsd))
 
 
 def _everything(segmenter: str | None, options: ModelOptions, boxes: Layer | None) -> Backend:
@@ -95,7 +97,7 @@ def _everything(segmenter: str | None, options: ModelOptions, boxes: Layer | Non
             f"everything: takes a segmenter and no boxes, as everything:sam2 (one of: "
             f"{', '.join(of_role('segmenter'))})"
         )
-    return Everything(make(find(name), argument, options), options.gsd)
+    return Everything(make(find(name), argument, options), View(options.gsd))
 
 
 def _parts(spec: str) -> tuple[str, str, str]:

@@ -17,14 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.backends.pictures import picture_of, picture_scale
-from geoseg.backends.prompted import (
-    MODEL_HALO_PX,
-    USUAL_PICTURE_PX,
-    Cutout,
-    Proposer,
-    noted,
-)
+from geoseg.backends.pictures import View
+from geoseg.backends.prompted import Cutout, Proposer, noted
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import LandClass, Legend
@@ -44,26 +38,23 @@ class Everything:
 
     proposer: Proposer
     """Finds segments under points."""
-    gsd_m: float | None = None
-    """Ground size of the pixels that models are shown; None: the raster's own."""
-    scale: float = 1.0
-    """Pixels of the picture per pixel of the raster; set by `fit`."""
+    view: View = View()
+    """What models are shown; fitted by `fit`."""
 
     @property
     def identity(self) -> str:
         """Of the proposer, the lattice, and what is shown."""
-        shown = f" at {self.gsd_m:g} m" if self.gsd_m else ""
-        return f"everything {self.proposer.identity} every {SPACING_PX} px{shown}"
+        return f"everything {self.proposer.identity} every {SPACING_PX} px{self.view}"
 
     @property
     def halo_px(self) -> int:
         """Width of the edge of a tile that is not trusted, in pixels of the raster."""
-        return max(1, round(MODEL_HALO_PX / self.scale))
+        return self.view.halo_px
 
     @property
     def usual_tile_px(self) -> int:
         """Side of the tile that fills the picture models were trained on."""
-        return max(64, round(USUAL_PICTURE_PX / self.scale))
+        return self.view.tile_px
 
     @property
     def usual_threshold(self) -> float:
@@ -97,12 +88,12 @@ class Everything:
                 f"backend 'everything' cannot tell {len(legend.classes)} classes ({names}) apart; "
                 "name one, as --prompt segment, or use DETECTOR+SEGMENTER"
             )
-        scale = picture_scale(raster, self.gsd_m)
-        return replace(self, proposer=self.proposer.ready(), scale=scale)
+        view = self.view.fit(raster)
+        return replace(self, proposer=self.proposer.ready(), view=view)
 
     def segment(self, tiles: Sequence[Pixels]) -> list[Instances]:
         """Return the segments of each tile."""
-        pictures = [picture_of(tile, self.scale) for tile in tiles]
+        pictures = [self.view.of(tile) for tile in tiles]
         points = [
             lattice(tile, picture.shape) for tile, picture in zip(tiles, pictures, strict=True)
         ]

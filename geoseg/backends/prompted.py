@@ -14,18 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.backends.detections import Detections, Picture, distinct, inside, share
-from geoseg.backends.pictures import picture_of, picture_scale, placed
+from geoseg.backends.pictures import View, placed
 from geoseg.instances import Instances, Mask
 from geoseg.legend import Legend
 from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader
-
-MODEL_HALO_PX = 16
-"""Edge of a model's picture on which its outlines are not trusted: four cells of a mask of SAM on
-1024 px. An outline that ends within it must count as cut by the tile."""
-
-USUAL_PICTURE_PX = 1024
-"""Side of the pictures that segmenters were trained on."""
 
 POINT_CUT = (
     "the outline of a point reaches beyond its tile and may be cut: raise --tile and --overlap"
@@ -73,8 +66,8 @@ class Cutout:
     """How sure the segmenter is of the outline, 0..1 (SAM: predicted IoU)."""
 
 
-class Segmenter(Protocol):
-    """Anything that turns boxes or points into masks."""
+class Outliner(Protocol):
+    """A model of outlines."""
 
     @property
     def identity(self) -> str:
@@ -88,6 +81,10 @@ class Segmenter(Protocol):
             BackendError: They cannot be used.
         """
         ...
+
+
+class Segmenter(Outliner, Protocol):
+    """Anything that turns boxes or points into masks."""
 
     def cut(
         self,
@@ -108,21 +105,8 @@ class Segmenter(Protocol):
         ...
 
 
-class Proposer(Protocol):
+class Proposer(Outliner, Protocol):
     """A segmenter that says of its own accord what it sees."""
-
-    @property
-    def identity(self) -> str:
-        """Name and version (revision or digest of weights)."""
-        ...
-
-    def ready(self) -> Self:
-        """Return one whose weights are loaded: bad ones are found before any tile.
-
-        Raises:
-            BackendError: They cannot be used.
-        """
-        ...
 
     def propose(
         self,
@@ -148,10 +132,8 @@ class Prompted:
     """Finds boxes."""
     segmenter: Segmenter | None
     """Turns them into masks; without one, masks the prompter gives or else the boxes are drawn."""
-    gsd_m: float | None = None
-    """Ground size of the pixels that models are shown; None: the raster's own."""
-    scale: float = 1.0
-    """Pixels of the picture per pixel of the raster; set by `fit`."""
+    view: View = View()
+    """What models are shown; fitted by `fit`."""
     legend: Legend | None = None
     """Set by `fit`."""
 
@@ -161,13 +143,12 @@ class Prompted:
         parts = [self.prompter.identity]
         if self.segmenter is not None:
             parts.append(self.segmenter.identity)
-        shown = f" at {self.gsd_m:g} m" if self.gsd_m else ""
-        return " + ".join(parts) + shown
+        return " + ".join(parts) + str(self.view)
 
     @property
     def halo_px(self) -> int:
         """Width of the edge of a tile that is not trusted, in pixels of the raster."""
-        return max(1, round(MODEL_HALO_PX / self.scale))
+        return self.view.halo_px
 
     @property
     def wants_rgb(self) -> bool:
@@ -177,7 +158,7 @@ class Prompted:
     @property
     def usual_tile_px(self) -> int:
         """Side of the tile that fills the picture models were trained on."""
-        return max(64, round(USUAL_PICTURE_PX / self.scale))
+        return self.view.tile_px
 
     @property
     def usual_threshold(self) -> float:
@@ -200,12 +181,12 @@ class Prompted:
         Raises:
             BackendError: Weights or words that cannot be used, or a raster without ground size.
         """
-        scale = picture_scale(raster, self.gsd_m)
+        view = self.view.fit(raster)
         return replace(
             self,
             prompter=self.prompter.fit(raster, legend),
             segmenter=None if self.segmenter is None else self.segmenter.ready(),
-            scale=scale,
+            view=view,
             legend=legend,
         )
 
@@ -213,7 +194,7 @@ class Prompted:
         """Return the instances of each tile."""
         legend = self.legend
         assert legend is not None, "call fit(raster, legend) first"  # noqa: S101
-        pictures = [picture_of(tile, self.scale) for tile in tiles]
+        pictures = [self.view.of(tile) for tile in tiles]
         found = self.prompter.prompt(tiles, pictures)
         wanted = [
             inside(distinct(f.at_least(legend)), placed(t.core, t.window, p.shape))

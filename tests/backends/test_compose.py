@@ -55,7 +55,7 @@ def test_parts_and_their_weights(fake, spec, weights):  # noqa: ARG001
     assert isinstance(made, Prompted)
     assert [w for w, _ in ASKED] == weights
     assert all(o is options for _, o in ASKED)
-    assert made.gsd_m == 0.5
+    assert made.view.gsd_m == 0.5
     assert (made.segmenter is None) == (len(weights) == 1)
 
 

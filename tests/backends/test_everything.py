@@ -13,6 +13,7 @@ from scipy import ndimage
 import geoseg
 from geoseg.backends import Backend
 from geoseg.backends.everything import SPACING_PX, Everything, _line
+from geoseg.backends.pictures import View
 from geoseg.backends.prompted import Cutout
 from geoseg.errors import BackendError
 from geoseg.legend import Legend
@@ -71,7 +72,7 @@ def test_two_classes_cannot_be_told_apart():
 
 
 def test_it_says_what_it_is():
-    backend = Everything(Perfect(), 0.5)
+    backend = Everything(Perfect(), View(0.5))
     assert backend.identity == "everything perfect every 32 px at 0.5 m"
     assert backend.facts() == [{"family": "perfect"}]
     assert [c.name for c in backend.words().classes] == ["segment"]

@@ -17,6 +17,7 @@ from geoseg import LandClass, Legend
 from geoseg.backends.given import given
 from geoseg.backends.prompted import POINT_CUT, Prompted
 from geoseg.errors import BackendError, GeosegError
+from geoseg.grid import Grid
 
 IDS = np.zeros((120, 140), np.int32)
 for number, (y, x, h, w) in enumerate(
@@ -87,7 +88,7 @@ def test_boxes_are_cut_to_the_tiles_that_see_them(seed):
         assert not shapely.intersects(boxes, shapely.box(0, 0, 140, 120)).any()
         return
     stretch = None
-    window = geoseg.run.Grid(source.frame.window, 64, 20)[0].read
+    window = Grid(source.frame.window, 64, 20)[0].read
     tile = geoseg.Pixels(window, None, np.ones(window.shape, bool), stretch, window, window)
     (found,) = fitted.prompt([tile], [np.zeros((*window.shape, 3), np.uint8)])
     want = shapely.intersection(fitted_boxes := shapely.box(*fitted.boxes.T),

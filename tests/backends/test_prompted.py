@@ -15,7 +15,8 @@ from scenes import GEOREF, canonical, examples, truth
 import geoseg
 from geoseg import LandClass, Legend
 from geoseg.backends import Backend, Fittable
-from geoseg.backends.prompted import MODEL_HALO_PX, Prompted
+from geoseg.backends.pictures import MODEL_HALO_PX, View
+from geoseg.backends.prompted import Prompted
 from geoseg.backends.searching import Searching
 from geoseg.errors import BackendError
 from geoseg.grid import Grid
@@ -152,7 +153,7 @@ def test_a_coarser_ground_size_shows_smaller_pictures_and_draws_on_the_rasters_o
     count = int(ids.max())
     outlines = Outlines(see=bright)
     gsd = float(GEOREF.a)  # UTM: the scale of the projection is within 0.1 % of one
-    made = engine(Boxes((0,) * count, see=bright), outlines, gsd_m=gsd * factor)
+    made = engine(Boxes((0,) * count, see=bright), outlines, view=View(gsd * factor))
     source = coloured(np.where(ids > 0, 255, 0))
     found = geoseg.segment(source, THINGS, backend=made).features()
     assert outlines.encoded == [(96, 96)]
@@ -165,7 +166,7 @@ def test_a_coarser_ground_size_shows_smaller_pictures_and_draws_on_the_rasters_o
 
 def test_the_usual_tile_fills_the_models_picture():
     ids = np.kron(squares(80, 40), np.ones((4, 4), np.int32))
-    made = engine(Boxes((0,) * int(ids.max())), Outlines(), gsd_m=4 * float(GEOREF.a))
+    made = engine(Boxes((0,) * int(ids.max())), Outlines(), view=View(4 * float(GEOREF.a)))
     fitted = made.fit(coloured(ids), THINGS)
     assert fitted.usual_tile_px == pytest.approx(4096, rel=0.01)
     assert fitted.halo_px == pytest.approx(4 * MODEL_HALO_PX, abs=1)
@@ -181,7 +182,7 @@ def test_the_usual_tile_fills_the_models_picture():
 )
 def test_an_impossible_ground_size_is_refused(source, gsd, words):
     with pytest.raises(BackendError) as caught:
-        geoseg.segment(source, THINGS, backend=engine(Boxes((0,) * 25), gsd_m=gsd))
+        geoseg.segment(source, THINGS, backend=engine(Boxes((0,) * 25), view=View(gsd)))
     assert words in str(caught.value)
 
 

@@ -20,8 +20,8 @@ from geoseg.backends.models.device import Portions, choose
 from geoseg.backends.models.loading import Classes, Remembering, load, prepared
 from geoseg.backends.models.upsampling import upsampler
 from geoseg.backends.phrases import Phrase, passes, phrases
-from geoseg.backends.pictures import picture_of, picture_scale
-from geoseg.backends.prompted import MODEL_HALO_PX, noted
+from geoseg.backends.pictures import View
+from geoseg.backends.prompted import noted
 from geoseg.backends.regions import Found, Plane, answer, regions, whole
 from geoseg.backends.weights import Weights, locate
 from geoseg.config import ModelOptions
@@ -42,7 +42,7 @@ _CLASSES = Classes(
 USUAL_THRESHOLD = 0.3
 """The reference leaves the choice to the user; its heat maps seldom come near 1."""
 
-USUAL_PICTURE_PX = 352
+PICTURE_PX = 352
 """Side of the pictures it was trained on."""
 
 
@@ -61,31 +61,30 @@ class CLIPSeg:
 
     weights: Weights
     options: ModelOptions
-    scale: float = 1.0
-    """Pixels of the picture per pixel of the raster; set by `fit`."""
+    view: View = View(side_px=PICTURE_PX)
+    """What it is shown; fitted by `fit`."""
     legend: Legend | None = None
     """Set by `fit`."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the network behind."""
-        own = ("weights", "options", "scale", "legend")
+        own = ("weights", "options", "view", "legend")
         return {k: v for k, v in self.__dict__.items() if k in own}
 
     @property
     def identity(self) -> str:
         """Weights, arithmetic, and what is shown."""
-        shown = f" at {self.options.gsd:g} m" if self.options.gsd else ""
-        return f"{self.weights.identity} {choose(self.options).precision}{shown}"
+        return f"{self.weights.identity} {choose(self.options).precision}{self.view}"
 
     @property
     def halo_px(self) -> int:
         """Width of the edge of a tile that is not trusted, in pixels of the raster."""
-        return max(1, round(MODEL_HALO_PX / self.scale))
+        return self.view.halo_px
 
     @property
     def usual_tile_px(self) -> int:
         """Side of the tile that is seen pixel by pixel."""
-        return max(64, round(USUAL_PICTURE_PX / self.scale))
+        return self.view.tile_px
 
     @property
     def usual_threshold(self) -> float:
@@ -107,8 +106,7 @@ class CLIPSeg:
         Raises:
             BackendError: Weights or prompts that cannot be used, or a raster without ground size.
         """
-        scale = picture_scale(raster, self.options.gsd)
-        fitted = replace(self, scale=scale, legend=legend)
+        fitted = replace(self, view=self.view.fit(raster), legend=legend)
         fitted.__dict__["_loaded"] = self._loaded
         _ = fitted.asked
         return fitted
@@ -117,7 +115,7 @@ class CLIPSeg:
         """Return covers whole and objects by region, with the evidence of each pixel."""
         classes = self._fitted.classes
         planes = self.evidence(
-            [picture_of(tile, self.scale) for tile in tiles], [t.window.shape for t in tiles]
+            [self.view.of(tile) for tile in tiles], [t.window.shape for t in tiles]
         )
         answers = [_segment(p, tile, classes) for p, tile in zip(planes, tiles, strict=True)]
         return noted(answers, [self._portions])
@@ -217,4 +215,5 @@ def clipseg(argument: str | None, options: ModelOptions) -> CLIPSeg:
         BackendError: No such weights or device.
     """
     choose(options)
-    return CLIPSeg(locate("clipseg", argument, offline=options.offline), options)
+    weights = locate("clipseg", argument, offline=options.offline)
+    return CLIPSeg(weights, options, View(options.gsd, PICTURE_PX))

@@ -1,0 +1,161 @@
+"""What is a run made of? Raster, words, backend and settings, checked before any work."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from geoseg.backends import Backend
+from geoseg.backends.compose import cloudless, load, needs_words
+from geoseg.bands import parse
+from geoseg.config import (
+    DEFAULT_OVERLAP_PX,
+    DEFAULT_THRESHOLD,
+    DEFAULT_TILE_PX,
+    ModelOptions,
+    RunConfig,
+)
+from geoseg.detect import least_halo
+from geoseg.errors import BackendError, ConfigError
+from geoseg.geotiff import open_raster
+from geoseg.legend import LandClass, Legend
+from geoseg.raster import RasterReader
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+T = TypeVar("T")
+
+_SAY_WHAT = (
+    'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
+    "everything:SEGMENTER, and a segmenter with --boxes)"
+)
+
+_ANYTHING = Legend(classes=(LandClass(name="anything"),))
+"""Stands in for the legend of a backend that brings its own, until that is loaded."""
+
+
+def words_asked(
+    legend: str | Legend | None, backend: str | Backend, boxes: str | Path | gpd.GeoDataFrame | None
+) -> Legend | None:
+    """Return the legend that is asked for, or None where the backend may bring its own.
+
+    Raises:
+        ConfigError: There is none, and the backend must be told; or it cannot be read.
+    """
+    if legend is None and isinstance(backend, str) and needs_words(backend, boxes):
+        raise ConfigError(_SAY_WHAT)
+    return Legend.parse(legend) if isinstance(legend, str) else legend
+
+
+def settings(legend: Legend | None, **given: Any) -> RunConfig:
+    """Return settings as far as they are known before a backend is loaded.
+
+    Raises:
+        ConfigError: Names the setting that cannot be.
+    """
+    known = {k: v for k, v in given.items() if v is not None}
+    return RunConfig.build(legend=legend or _ANYTHING, **known)
+
+
+def choose_backend(
+    backend: str | Backend,
+    models: ModelOptions,
+    boxes: str | Path | gpd.GeoDataFrame | None,
+    mask_clouds: str | Backend | None,
+) -> Backend:
+    """Return the backend of a run, not yet fitted.
+
+    Raises:
+        BackendError: There is no such backend, or the object is none.
+        ConfigError: Boxes for a backend that is an object.
+    """
+    if boxes is not None and not isinstance(backend, str):
+        raise ConfigError("boxes are for a segmenter by name, as backend='sam2'")
+    engine = load(backend, models, boxes) if isinstance(backend, str) else _checked(backend)
+    return engine if mask_clouds is None else cloudless(engine, mask_clouds, models)
+
+
+def with_words(
+    config: RunConfig, engine: Backend, asked: Legend | None, threshold: float | None
+) -> RunConfig:
+    """Return settings with the legend and threshold that the backend finds usual.
+
+    Raises:
+        ConfigError: No legend is asked for, and the backend has none of its own.
+    """
+    legend = asked or getattr(engine, "words", lambda: None)()
+    if legend is None:
+        raise ConfigError(_SAY_WHAT)
+    least = _usual(engine, "usual_threshold", DEFAULT_THRESHOLD, threshold)
+    return config.model_copy(update={"legend": legend, "threshold": least})
+
+
+def _usual(engine: Backend, name: str, default: T, given: T | None) -> T:
+    """Return what was given, or what the backend finds usual, or the default."""
+    usual: T = getattr(engine, name, default)
+    return usual if given is None else given
+
+
+def sized(config: RunConfig, engine: Backend, tile: int | None, overlap: int | None) -> RunConfig:
+    """Return settings with the tile and overlap that the fitted backend wants or needs."""
+    wanted = _usual(engine, "usual_tile_px", DEFAULT_TILE_PX, tile)
+    covers = all(c.kind == "cover" for c in config.legend.classes)
+    need = 2 * least_halo(engine, all_covers=covers)
+    shared = max(DEFAULT_OVERLAP_PX, need) if overlap is None else overlap
+    if overlap is None and tile is None:
+        # A large read pays little for its edges.
+        wanted = max(wanted, 2 * shared)
+    return RunConfig.build(**{**dict(config), "tile": wanted, "overlap": shared})
+
+
+def _checked(backend: object) -> Backend:
+    if isinstance(backend, type):
+        raise BackendError(f"backend {backend.__name__} is a class; pass an object: ...()")
+    if isinstance(backend, Backend):
+        if not isinstance(backend.halo_px, int) or backend.halo_px < 0:
+            raise BackendError(f"backend has halo_px {backend.halo_px!r}; a whole number >= 0")
+        return backend
+    lacking = [n for n in ("identity", "halo_px", "segment") if not hasattr(backend, n)]
+    raise BackendError(
+        f"{type(backend).__name__} is no backend: it lacks {', '.join(lacking)} "
+        "(see geoseg.backends.Backend)"
+    )
+
+
+def open_source(
+    source: str | Path | RasterReader,
+    bands: str | Mapping[str, int] | None,
+    sensor: str | None,
+) -> RasterReader:
+    """Return the reader of a raster.
+
+    Raises:
+        RasterError: It cannot be used.
+        ConfigError: Bands it does not have, or bands for an open reader.
+    """
+    if not isinstance(source, str | Path):
+        if bands is not None or sensor is not None:
+            raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
+        return source
+    return open_raster(source, parse(bands) if isinstance(bands, str) else bands, sensor)
+
+
+def destination(out: str | Path | None) -> tuple[Path, Any]:
+    """Return the final path, and what keeps a temporary folder alive."""
+    if out is not None:
+        if not str(out).strip():
+            raise ConfigError("--out is empty; give a file name, as map.gpkg")
+        return Path(out), None
+    folder = tempfile.mkdtemp(prefix="geoseg-")
+    keeper = _Keeper()
+    weakref.finalize(keeper, shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder) / "map.parquet", keeper
+
+
+class _Keeper:
+    """A temporary folder lives as long as this object."""

@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 import geoseg.backends.spectral as package
 from geoseg.backends.spectral.features import Features
-from geoseg.backends.spectral.fitting import Scale
+from geoseg.scale import Scale
 
 Scene = tuple[NDArray[np.uint8], NDArray[np.int8]]
 """(band, row, col) RGB and (row, col) truth: 1 yes, 0 no, -1 unknown."""

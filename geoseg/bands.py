@@ -141,6 +141,31 @@ def parse(text: str) -> dict[str, int]:
     return roles
 
 
+def shown_roles(roles: Mapping[str, int], composite: str | None) -> Mapping[str, int]:
+    """Return the bands that are shown as red, green and blue.
+
+    Args:
+        roles: 1-based band numbers by role.
+        composite: Three roles, as `nir,red,green` (false colour); None for the colours themselves.
+
+    Raises:
+        ConfigError: Not three roles, or one that the raster lacks.
+    """
+    if composite is None:
+        return roles
+    asked = [part.strip().lower() for part in composite.split(",")]
+    if len(asked) != 3:
+        raise ConfigError(f"--composite '{composite}' needs three roles, as nir,red,green")
+    for role in asked:
+        if role not in roles:
+            known = ", ".join(f"{name}={number}" for name, number in roles.items()) or "none"
+            raise ConfigError(
+                f"--composite: the raster has no band '{role}' (known: {known}); name the bands "
+                "with --bands or --sensor"
+            )
+    return dict(zip(("red", "green", "blue"), (roles[r] for r in asked), strict=True))
+
+
 def resolve(
     bands: Sequence[Band], given: Mapping[str, int] | None = None, sensor: str | None = None
 ) -> dict[str, int]:

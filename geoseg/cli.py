@@ -10,6 +10,7 @@ import json
 import logging
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,11 +62,12 @@ Sensor = Annotated[
 Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
 Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
 Workers = Annotated[int, typer.Option("--workers", help="Processes")]
+Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.
-TILE, OVERLAP, THRESHOLD = 1024, 128, 0.5
+TILE, OVERLAP = 1024, 128
 
 
 def _version(*, wanted: bool) -> None:
@@ -92,15 +94,51 @@ def segment(
     out: Annotated[Path, typer.Option("--out", help=".gpkg, .parquet, .fgb or .geojson")],
     prompt: Prompt = None,
     legend: LegendFile = None,
-    backend: Annotated[str, typer.Option(help="See: geoseg backends")] = "spectral",
+    backend: Annotated[
+        str, typer.Option(help="As spectral, grounding-dino+sam2; see: geoseg backends")
+    ] = "spectral",
     threshold: Annotated[
-        float, typer.Option(help="Least score, for classes without their own")
-    ] = THRESHOLD,
+        float | None,
+        typer.Option(help="Least score, for classes without their own  [default: the backend's]"),
+    ] = None,
     bands: Bands = None,
     sensor: Sensor = None,
-    tile: Tile = TILE,
-    overlap: Overlap = OVERLAP,
+    composite: Annotated[
+        str | None,
+        typer.Option(help="Roles that models see as red, green, blue: nir,red,green"),
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="Vector layer whose boxes and points a segmenter outlines"),
+    ] = None,
+    mask_clouds: Annotated[
+        str | None,
+        typer.Option(help="Backend that knows cloud and shadow: csmask"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps, cpu")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16")] = "auto",
+    gsd: Annotated[
+        float | None, typer.Option(help="Ground size in metres of the pixels models are shown")
+    ] = None,
+    one_class_per_pass: Annotated[
+        bool, typer.Option("--one-class-per-pass", help="Ask detectors for one class at a time")
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile image encoders (slow start)")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Open no socket: weights must be here")
+    ] = False,
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Side of a tile in pixels  [default: 1024, or what the backend wants]"),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="Pixels that tiles share  [default: 128, or what the backend needs]"),
+    ] = None,
     workers: Workers = 1,
+    batch: Batch = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not continue an unfinished run")
@@ -112,21 +150,35 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""
+    from geoseg.config import ModelOptions
     from geoseg.run import segment as run_segment
 
     asked = _asked(prompt, legend)
+    models = ModelOptions.build(
+        device=device,
+        precision=precision,
+        gsd=gsd,
+        one_class_per_pass=one_class_per_pass,
+        compile=compiled,
+        offline=offline,
+    )
     with _progress(quiet=quiet) as progress:
         run = run_segment(
             raster,
             asked,
             out=out,
             backend=backend,
+            models=models,
+            boxes=boxes,
+            mask_clouds=mask_clouds,
             tile=tile,
             overlap=overlap,
             threshold=threshold,
             bands=bands,
             sensor=sensor,
+            composite=composite,
             workers=workers,
+            batch=batch,
             overwrite=overwrite,
             fresh=fresh,
             keep_run_folder=keep,
@@ -145,6 +197,7 @@ def plan(
     tile: Tile = TILE,
     overlap: Overlap = OVERLAP,
     workers: Workers = 1,
+    batch: Batch = 1,
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
@@ -154,7 +207,9 @@ def plan(
     from geoseg.run import plan as run_plan
 
     asked = _asked(prompt, legend)
-    config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers)
+    if asked is None:
+        raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
+    config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers, batch=batch)
     found = run_plan(raster, asked, config, bands=bands, sensor=sensor)
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
@@ -180,7 +235,8 @@ def backends(as_json: Json = False) -> None:
     from geoseg.backends import available, words
 
     rows = []
-    for info in available().values():
+    order = ("backend", "detector", "segmenter")
+    for info in sorted(available().values(), key=lambda info: order.index(info.role)):
         installed = all(find_spec(module) is not None for module in info.requires)
         rows.append({**asdict(info), "installed": installed, "words": list(words(info.name))})
     if as_json:
@@ -188,9 +244,61 @@ def backends(as_json: Json = False) -> None:
         return
     for row in rows:
         state = "installed" if row["installed"] else f'pip install "geoseg[{row["extra"]}]"'
-        print(f"{row['name']:20} {state}\n  {row['summary']}")  # noqa: T201
+        print(f"{row['name']:20} {row['role']:10} {state}\n  {row['summary']}")  # noqa: T201
         if row["words"]:
             print(f"  words: {', '.join(row['words'])}")  # noqa: T201
+
+
+models_app = typer.Typer(no_args_is_help=True, help="Weights: list, show, fetch.")
+app.add_typer(models_app, name="models")
+
+
+@models_app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """List known weights: what runs them, licence, and whether they are in the cache."""
+    from geoseg.backends.cache import known
+
+    rows = known()
+    if as_json:
+        print(json.dumps(rows))  # noqa: T201
+        return
+    for row in rows:
+        state = f"cached, {row['size_mb']} MB" if row["cached"] else "not cached"
+        gated = ", gated" if row["gated"] else ""
+        print(f"{row['name']:24} {row['repo']}  ({row['licence'].split(':')[0]}{gated}; {state})")  # noqa: T201
+
+
+@models_app.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(help="A name of `geoseg models list`, or OWNER/NAME")],
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the hub")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is known of weights: identifier, revision, licence, size, cached or not."""
+    from geoseg.backends.cache import describe
+
+    facts = describe(name, offline=offline)
+    if as_json:
+        print(json.dumps(facts))  # noqa: T201
+        return
+    if facts["revision"] is None and not offline:
+        _say("the hub cannot be reached: revision and size are not known")
+    for key, value in facts.items():
+        shown = {True: "yes", False: "no", None: "not known"}.get(value, value)
+        print(f"{key:10} {shown}")  # noqa: T201
+
+
+@models_app.command("fetch")
+def fetch_model(
+    name: Annotated[str, typer.Argument(help="A name of `geoseg models list`, or OWNER/NAME@REV")],
+    to: Annotated[
+        Path | None, typer.Option(help="A folder of your own instead of the cache")
+    ] = None,
+) -> None:
+    """Download weights; prints the folder that a backend takes after its colon."""
+    from geoseg.backends.cache import download
+
+    print(download(name, to))  # noqa: T201
 
 
 @app.command()
@@ -213,14 +321,14 @@ def demo(
         _say(f"look at {folder / 'demo.png'}; open {run.path} in QGIS")
 
 
-def _asked(prompt: str | None, legend: str | None) -> Legend:
+def _asked(prompt: str | None, legend: str | None) -> Legend | None:
     from geoseg.legend import Legend
 
     if prompt is not None and legend is not None:
         raise ConfigError("--prompt and --legend are both given; pass either one")
-    if prompt is None and legend is None:
-        raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
-    return Legend.parse(prompt) if prompt is not None else Legend.load(legend or "")
+    if prompt is not None:
+        return Legend.parse(prompt)
+    return None if legend is None else Legend.load(legend)
 
 
 def _say(text: str) -> None:
@@ -238,6 +346,7 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
                     "complete": run.complete,
                     "failed": dict(run.failed),
                     "broken_links": run.broken_links,
+                    "notes": dict(run.notes),
                     "seconds": {k: round(v, 3) for k, v in run.seconds.items()},
                 }
             )
@@ -246,6 +355,10 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
         if run.count == 0:
             _say("nothing found: no pixel reaches the threshold, or none is valid (see --bands)")
+        # A note given twice for a tile is counted once: the line tells of tiles.
+        said = Counter(note for notes in run.notes.values() for note in dict.fromkeys(notes))
+        for note, count in said.items():
+            _say(f"{count} {'tile' if count == 1 else 'tiles'}: {note}")
     if not run.complete:
         name, reason = next(iter(run.failed.items()))
         _say(

@@ -20,14 +20,34 @@ DEFAULT_TILE_PX = 1024
 DEFAULT_OVERLAP_PX = 128
 DEFAULT_THRESHOLD = 0.5
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of what is stored in a run folder."""
 
 
-class ModelOptions(BaseModel):
-    """How models are loaded and run; backends without a model ignore them."""
+class _Settings(BaseModel):
+    """Frozen values whose errors name the option."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def build(cls, **settings: Any) -> Self:
+        """Check settings.
+
+        Raises:
+            ConfigError: Names the setting, what was found and what is allowed.
+        """
+        try:
+            return cls(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
+            message = first["msg"].removeprefix("Value error, ")
+            found = f" {first['input']!r}: " if option else ""
+            raise ConfigError(f"{option}{found}{message}") from error
+
+
+class ModelOptions(_Settings):
+    """How models are loaded and run; backends without a model ignore them."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     """`auto` (the first of CUDA, MPS, CPU that is there), `cuda`, `cuda:1`, `mps` or `cpu`."""
@@ -43,10 +63,8 @@ class ModelOptions(BaseModel):
     """Ask detectors for one class at a time: slower, and classes do not compete."""
 
 
-class RunConfig(BaseModel):
+class RunConfig(_Settings):
     """The settings of a run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     legend: Legend
     """What to look for."""
@@ -56,8 +74,12 @@ class RunConfig(BaseModel):
     """Pixels that neighbouring tiles share."""
     threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = DEFAULT_THRESHOLD
     """Least score of classes that have no threshold of their own."""
+    composite: str | None = None
+    """Three roles that models are shown as red, green and blue; None: those colours."""
     workers: Annotated[int, Field(ge=1, le=1024, strict=True)] = 1
     """Processes; does not change the result."""
+    batch: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
+    """Tiles given to the backend at once; does not change the result."""
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:
@@ -68,22 +90,6 @@ class RunConfig(BaseModel):
             )
         Grid(Window(0, 0, 1, 1), self.tile, self.overlap)
         return self
-
-    @classmethod
-    def build(cls, **settings: Any) -> Self:
-        """Check settings.
-
-        Raises:
-            ConfigError: Names the setting, what was found and what is allowed.
-        """
-        try:
-            return cls(**settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            option = "--" + str(first["loc"][0]) if first["loc"] else ""
-            message = first["msg"].removeprefix("Value error, ")
-            found = f" {first['input']!r}: " if option else ""
-            raise ConfigError(f"{option}{found}{message}") from error
 
     def filled(self) -> Legend:
         """Return the legend with the run's threshold in every class that had none."""
@@ -110,6 +116,7 @@ class RunConfig(BaseModel):
             "backend": backend,
             "tile": self.tile,
             "overlap": self.overlap,
+            **({"composite": self.composite} if self.composite else {}),
             "legend": self.filled().model_dump(mode="json"),
             **{f"raster.{key}": value for key, value in sorted(raster.items())},
         }

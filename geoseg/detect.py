@@ -1,37 +1,45 @@
 """What is in this tile? The only place where pixels meet a backend.
 
-Reading, the backend, and keeping what it found overlap in time; the labels go to the store, and
-only receipts come back.
+Three stages overlap in time, each in a thread of its own: reading, the backend, and keeping what
+it found. The labels go to the store, and only receipts come back.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 from geoseg.backends import Backend
 from geoseg.errors import BackendError
 from geoseg.flatten import flatten
 from geoseg.grid import Grid, Tile
-from geoseg.instances import Instances, Scope
+from geoseg.instances import Instances, Labels, Scope
 from geoseg.legend import Legend
-from geoseg.pixels import Pixels
-from geoseg.raster import RasterReader
+from geoseg.pixels import Pictured, Pixels
+from geoseg.raster import RasterReader, Valid
 from geoseg.store import Store
 from geoseg.stretch import Stretch
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
 
-READ_AHEAD = 2
-"""Tiles read beyond the one the backend works on."""
+SPARE = 2
+"""Tiles that wait before a stage beyond the batch that is next: pauses of one stage are not felt
+in another."""
 
-KEEP_BEHIND = 1
-"""Answers that may wait to be flattened and stored."""
+_EMPTY_PER_BATCH = 4
+"""Tiles of nodata that a batch which is not full waits for, per tile of a full one."""
+
+T = TypeVar("T")
+Read = tuple[int, Pixels | Exception | None]
+"""A tile's number and pixels; None where all is nodata, or why it cannot be read."""
+Answer = tuple[int, Valid | None, Instances | Exception]
+"""A tile's number, where its data is good, and what the backend found, or why nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +56,8 @@ class Job:
     """The run's stretch."""
     store: Store
     """Where labels go."""
+    batch: int = 1
+    """Most tiles given to the backend at once; does not change the result."""
 
     @property
     def grid(self) -> Grid:
@@ -86,6 +96,12 @@ class Receipt:
     """Why it failed, or None."""
 
 
+def least_halo(backend: Backend, *, all_covers: bool) -> int:
+    """Return the least halo in pixels with which tiles agree."""
+    # Objects are recognised by pixels that two tiles trust: one beyond the core at least.
+    return backend.halo_px + (not all_covers)
+
+
 def check_halo(job: Job) -> None:
     """Refuse an overlap too small to give the same answer in every tile.
 
@@ -93,8 +109,7 @@ def check_halo(job: Job) -> None:
         BackendError: Names the overlap that would do.
     """
     backend, grid = job.backend, job.grid
-    # Objects are recognised by pixels that two tiles trust: one beyond the core at least.
-    need = backend.halo_px + (not all(job.is_cover))
+    need = least_halo(backend, all_covers=all(job.is_cover))
     if len(grid) > 1 and grid.halo_px < need:
         what = f"backend '{backend.identity.split()[0]}' looks {backend.halo_px} px around a pixel"
         if not all(job.is_cover):
@@ -109,37 +124,120 @@ def detect(job: Job, indices: Sequence[int]) -> list[Receipt]:
     return list(detect_each(job, indices))
 
 
-def detect_each(job: Job, indices: Sequence[int]) -> Iterator[Receipt]:
-    """Yield a receipt after each tile.
+def detect_each(job: Job, indices: Sequence[int]) -> Generator[Receipt, None, None]:
+    """Yield a receipt after each tile, in order.
 
-    While the backend works on a tile, one thread reads those to come and another flattens and
-    stores those that went before.
+    The backend never waits for the other stages, unless they are slower than it is: then at most a
+    batch and `SPARE` tiles wait between two stages.
     """
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as keeper:
-        waiting = iter(indices)
-        ahead = deque((i, reader.submit(_read, job, i)) for i in islice(waiting, READ_AHEAD))
-        behind: deque[tuple[int, Future[int]]] = deque()
-        while ahead:
-            index, reading = ahead.popleft()
-            ahead.extend((i, reader.submit(_read, job, i)) for i in islice(waiting, 1))
-            try:
-                pixels = reading.result()
-                answer = _ask(job, pixels)
-            except Exception as error:  # noqa: BLE001  any failure becomes a recorded tile
-                yield _fail(job, index, error)
-                continue
-            behind.append((index, keeper.submit(_keep, job, index, pixels, answer)))
-            if len(behind) > KEEP_BEHIND:
-                yield _receipt(job, *behind.popleft())
-        while behind:
-            yield _receipt(job, *behind.popleft())
+    reads = ahead(_reading(job, indices), job.batch + SPARE)
+    answers = ahead(_asking(job, reads), job.batch + SPARE)
+    yield from ahead(_keeping(job, answers), SPARE)
 
 
-def _receipt(job: Job, index: int, keeping: Future[int]) -> Receipt:
+def ahead(items: Generator[T, None, None], count: int) -> Generator[T, None, None]:
+    """Yield the items; a thread of its own makes up to `count` of them before they are taken."""
+    thread = ThreadPoolExecutor(1)
     try:
-        return Receipt(index, keeping.result(), None)
-    except Exception as error:  # noqa: BLE001  likewise, for answers that cannot be kept
-        return _fail(job, index, error)
+        waiting = deque(thread.submit(list, islice(items, 1)) for _ in range(count))
+        while waiting:
+            made = waiting.popleft().result()
+            if made:
+                waiting.append(thread.submit(list, islice(items, 1)))
+                # Nothing here holds on to a tile that has been taken.
+                yield made.pop()
+    finally:
+        thread.shutdown(cancel_futures=True)
+        items.close()
+
+
+def _reading(job: Job, indices: Sequence[int]) -> Generator[Read, None, None]:
+    for index in indices:
+        try:
+            yield index, _read(job, index)
+        except Exception as error:  # noqa: BLE001  any failure becomes a recorded tile
+            yield index, error
+
+
+def _read(job: Job, index: int) -> Pixels | None:
+    tile: Tile = job.grid[index]
+    data, valid = job.raster.read(tile.read)
+    if not valid.any():
+        return None
+    wanted = isinstance(job.backend, Pictured) and job.backend.wants_rgb
+    picture = job.stretch.apply(data) if wanted else None
+    trust = job.scope(index).trust
+    return Pixels(tile.read, data, valid, job.stretch, trust, tile.core, picture)
+
+
+def _asking(job: Job, reads: Iterator[Read]) -> Generator[Answer, None, None]:
+    for batch in _batches(reads, job.batch):
+        found = deque(_ask(job.backend, [r for _, r in batch if isinstance(r, Pixels)]))
+        # Given away one by one: a tile must not wait in memory for the next batch.
+        while batch:
+            yield _answer(*batch.pop(0), found)
+
+
+def _answer(
+    index: int, read: Pixels | Exception | None, found: deque[Instances | Exception]
+) -> Answer:
+    if isinstance(read, Pixels):
+        return index, read.valid, found.popleft()
+    return index, None, read or Instances.empty()
+
+
+def _batches(reads: Iterator[Read], size: int) -> Iterator[list[Read]]:
+    """Gather tiles until `size` of them have something to show; others come along."""
+    batch: list[Read] = []
+    shown = 0
+    for read in reads:
+        batch.append(read)
+        shown += isinstance(read[1], Pixels)
+        if shown in (0, size) or len(batch) == _EMPTY_PER_BATCH * size:
+            yield batch
+            batch, shown = [], 0
+    if batch:
+        yield batch
+
+
+def _ask(backend: Backend, tiles: list[Pixels]) -> Sequence[Instances | Exception]:
+    """Return an answer per tile; where a batch fails its tiles are tried one by one."""
+    try:
+        return _answers(backend, tiles) if tiles else []
+    except Exception as error:
+        if len(tiles) == 1:
+            return [error]
+        log.info("a batch of %d tiles failed; trying them one by one", len(tiles), exc_info=error)
+    return [answer for tile in tiles for answer in _ask(backend, [tile])]
+
+
+def _answers(backend: Backend, tiles: list[Pixels]) -> list[Instances]:
+    answers = backend.segment(tiles)
+    if not isinstance(answers, list):
+        raise BackendError(f"backend gave {type(answers).__name__}; a list of Instances is asked")
+    if len(answers) != len(tiles):
+        what = "1 tile" if len(tiles) == 1 else f"{len(tiles)} tiles"
+        raise BackendError(f"backend gave {len(answers)} answers for {what}")
+    return answers
+
+
+def _keeping(job: Job, answers: Iterator[Answer]) -> Generator[Receipt, None, None]:
+    for index, valid, answer in answers:
+        if isinstance(answer, Exception):
+            yield _fail(job, index, answer)
+            continue
+        try:
+            yield Receipt(index, _keep(job, index, valid, answer), None)
+        except Exception as error:  # noqa: BLE001  likewise, for answers that cannot be kept
+            yield _fail(job, index, error)
+
+
+def _keep(job: Job, index: int, valid: Valid | None, answer: Instances) -> int:
+    labels = Labels.empty()
+    if valid is not None:
+        labels = flatten(answer, job.legend, valid, job.scope(index))
+    job.store.put(index, labels)
+    return len(labels.facts)
 
 
 def _fail(job: Job, index: int, error: Exception) -> Receipt:
@@ -147,26 +245,3 @@ def _fail(job: Job, index: int, error: Exception) -> Receipt:
     log.info("tile %s failed: %s", job.grid.name(index), reason, exc_info=error)
     job.store.fail(index, reason)
     return Receipt(index, 0, reason)
-
-
-def _read(job: Job, index: int) -> Pixels:
-    tile: Tile = job.grid[index]
-    data, valid = job.raster.read(tile.read)
-    return Pixels(tile.read, data, valid, job.stretch, job.scope(index).trust)
-
-
-def _ask(job: Job, pixels: Pixels) -> Instances:
-    if not pixels.valid.any():
-        return Instances.empty()
-    answers = job.backend.segment([pixels])
-    if not isinstance(answers, list):
-        raise BackendError(f"backend gave {type(answers).__name__}; a list of Instances is asked")
-    if len(answers) != 1:
-        raise BackendError(f"backend gave {len(answers)} answers for 1 tile")
-    return answers[0]
-
-
-def _keep(job: Job, index: int, pixels: Pixels, answer: Instances) -> int:
-    labels = flatten(answer, job.legend, pixels.valid, job.scope(index))
-    job.store.put(index, labels)
-    return len(labels.facts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +19,9 @@ from geoseg.errors import TileFailedError
 T = TypeVar("T")
 R = TypeVar("R")
 
+
+THREADS_OF = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables by which numeric libraries are told how many threads to use."""
 
 _THREADS = 2
 """Threads of a serial run: geodesics, PROJ and NumPy's sorts let go of the interpreter."""
@@ -69,8 +74,9 @@ class Processes:
 
     def __init__(self, job: Job, workers: int) -> None:
         self._workers = workers
+        share = max(1, (os.cpu_count() or 1) // workers)
         self._pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), _remember, (job,)
+            workers, multiprocessing.get_context("spawn"), _remember, (pickle.dumps(job), share)
         )
 
     def __enter__(self) -> Self:
@@ -113,11 +119,14 @@ def _in_order(items: Iterable[T], submit: Callable[[T], Future[R]], ahead: int) 
 _job: Job | None = None
 
 
-def _remember(job: Job) -> None:
+def _remember(job: bytes, cores: int) -> None:
     global _job  # noqa: PLW0603  a worker serves one run
+    # Before libraries of the job are imported: workers that each take every core wait for others.
+    for name in THREADS_OF:
+        os.environ.setdefault(name, str(cores))
     # Ctrl-C reaches the whole process group; the main process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _job = job
+    _job = pickle.loads(job)  # noqa: S301  our own parent made it
 
 
 def _apply(function: Callable[[Job, T], R], item: T) -> R:

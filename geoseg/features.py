@@ -50,6 +50,18 @@ DRAWN = np.dtype([("label", "<i4"), ("feature", "<i4"), ("whole", "?")])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """What a tile holds, and what it and its neighbours say of each other."""
+
+    facts: NDArray[np.void]
+    """(n,) of FACT."""
+    seams: tuple[tuple[int, Seam], ...]
+    """(later neighbour, what they say)."""
+    notes: tuple[str, ...]
+    """What the backend said of the tile."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Finished features, in the raster's CRS."""
 
@@ -71,8 +83,8 @@ class Features:
     """(n,) shapely MultiPolygons."""
 
 
-def compare(job: Job, index: int) -> tuple[NDArray[np.void], list[tuple[int, Seam]]]:
-    """Return a tile's facts, and what it and each later neighbour say of each other."""
+def compare(job: Job, index: int) -> Compared:
+    """Compare a tile with each later neighbour."""
     labels = job.store.get(index)
     mine = job.scope(index)
     seams = []
@@ -80,7 +92,7 @@ def compare(job: Job, index: int) -> tuple[NDArray[np.void], list[tuple[int, Sea
         theirs = job.store.get(other)
         if len(labels.runs) and len(theirs.runs):
             seams.append((other, link(labels, theirs, mine, job.scope(other), job.is_cover)))
-    return labels.facts, seams
+    return Compared(labels.facts, tuple(seams), labels.notes)
 
 
 def number_labels(

@@ -7,7 +7,7 @@ disjoint per class and inside the trusted window; covers are split into connecte
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def flatten(instances: Instances, legend: Legend, valid: Mask, scope: Scope) -> 
         *_objects(instances, np.flatnonzero(~is_cover), valid, scope),
         *_covers(instances, np.flatnonzero(is_cover), legend, valid, scope),
     ]
-    return _number(parts, scope)
+    return replace(_number(parts, scope), notes=instances.notes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,12 +94,13 @@ def _scored(instances: Instances, legend: Legend) -> Instances:
     keep = np.flatnonzero(pixelwise | (instances.scores >= least[instances.classes]))
     if len(keep) == len(instances):
         return instances
-    return Instances(
-        instances.boxes[keep],
-        [instances.masks[i] for i in keep.tolist()],
-        instances.classes[keep],
-        instances.scores[keep],
-        None if instances.evidence is None else [shown[i] for i in keep.tolist()],
+    return replace(
+        instances,
+        boxes=instances.boxes[keep],
+        masks=[instances.masks[i] for i in keep.tolist()],
+        classes=instances.classes[keep],
+        scores=instances.scores[keep],
+        evidence=None if instances.evidence is None else [shown[i] for i in keep.tolist()],
     )
 
 
@@ -118,7 +119,9 @@ def _quantise(score: NDArray[np.float32] | np.float32) -> Steps:
 def _objects(instances: Instances, which: Ints, valid: Mask, scope: Scope) -> Iterator[_Part]:
     """Paint objects on as few label images as classes overlap, best score first."""
     order = which[np.argsort(-instances.scores[which], kind="stable")]
-    planes: list[NDArray[np.int32]] = []
+    # A byte per pixel for up to 255 objects: most of the time goes into walking over these.
+    kind = np.min_scalar_type(len(order))
+    planes: list[NDArray[np.integer]] = []
     members: list[list[int]] = []
     cls_of = np.full(len(order) + 1, -1, np.int32)
     for label, i in enumerate(order.tolist(), 1):
@@ -138,7 +141,7 @@ def _objects(instances: Instances, which: Ints, valid: Mask, scope: Scope) -> It
             home = k if home is None else home
         if home is None:
             home = len(planes)
-            planes.append(np.zeros(scope.read.shape, np.int32))
+            planes.append(np.zeros(scope.read.shape, kind))
             members.append([])
         members[home].append(label)
         planes[home][y0:y1, x0:x1][free] = label
@@ -147,7 +150,7 @@ def _objects(instances: Instances, which: Ints, valid: Mask, scope: Scope) -> It
 
 
 def _object_part(
-    plane: NDArray[np.int32], labels: Ints, order: Ints, instances: Instances, scope: Scope
+    plane: NDArray[np.integer], labels: Ints, order: Ints, instances: Instances, scope: Scope
 ) -> _Part:
     """Number the labels of one image 1..n and sum their scores."""
     lut = np.zeros(len(order) + 1, np.int32)

@@ -22,7 +22,7 @@ import numpy as np
 import pyproj
 import rasterio
 from affine import Affine
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
@@ -38,14 +38,18 @@ log = logging.getLogger(__name__)
 MAX_BLOCK_BYTES = 256 * 2**20
 """A block that inflates to more is refused: reading one pixel of it could take all memory."""
 
+_THREADS = 2
+"""Threads that decode blocks; they share the handle's cache, as several readers would not."""
+
 MAX_BANDS = 64
 """More bands than this are not read unless --bands names some."""
 
 MAX_PIXELS = 10**13
 """Larger rasters are taken for damaged headers."""
 
-_CACHE_MB = 64
-"""GDAL's own default is 5 % of the machine's memory, in each process."""
+CACHE_BYTES = 64 * 2**20, 256 * 2**20
+"""Least and most that GDAL keeps of decoded blocks; its own default is 5 % of the machine's memory,
+in each process."""
 
 _MAGIC = (
     (b"<!doctype html", "an HTML page"),
@@ -77,6 +81,10 @@ class GeoTiff:
     """1-based number in the file of the alpha band."""
     nodata: tuple[float | None, ...] = ()
     """Nodata value of each band that is read."""
+    row_bytes: int = 0
+    """Size of a decoded row of the file, all bands that are decoded together."""
+    block_rows: int = 0
+    """Height of the file's blocks."""
     _local: threading.local = field(
         default_factory=threading.local, init=False, repr=False, compare=False
     )
@@ -98,7 +106,7 @@ class GeoTiff:
         """
         where = RasterioWindow(window.x0, window.y0, window.width, window.height)
         try:
-            with _gdal(self.path):
+            with _gdal(self.path, self.cache_bytes(window.height)):
                 dataset = self._dataset()
                 # One type for all bands: rasterio refuses to mix them.
                 kind = np.result_type(*(band.dtype for band in self.bands))
@@ -114,6 +122,15 @@ class GeoTiff:
         if self.palette is not None:
             data = np.moveaxis(self.palette[data[0].astype(np.uint8)], -1, 0)
         return data, valid
+
+    def cache_bytes(self, rows: int) -> int:
+        """Return how much GDAL keeps of the file when windows of so many rows are read.
+
+        Enough for the blocks that a row of tiles touches: those to come need them again.
+        """
+        least, most = CACHE_BYTES
+        # An eighth is GDAL's own: what is kept of a block besides its pixels.
+        return min(max(least, (rows + self.block_rows) * self.row_bytes * 9 // 8), most)
 
     def _dataset(self) -> DatasetReader:
         dataset = getattr(self._local, "dataset", None)
@@ -201,11 +218,13 @@ def warn_of_alpha(raster: GeoTiff) -> None:
         )
 
 
-def _gdal(name: str) -> rasterio.Env:
+def _gdal(name: str, cache_bytes: int = CACHE_BYTES[0]) -> rasterio.Env:
+    # rasterio hands the first to GDALSetCacheMax, which takes bytes, not GDAL's usual megabytes.
+    options: dict[str, Any] = {"GDAL_CACHEMAX": cache_bytes, "GDAL_NUM_THREADS": _THREADS}
     if _is_remote(name):
         # Listing the folder of a remote file costs requests; side-cars matter on local disks only.
-        return rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
-    return rasterio.Env(GDAL_CACHEMAX=_CACHE_MB)
+        options["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
+    return rasterio.Env(**options)
 
 
 def _is_remote(name: str) -> bool:
@@ -260,7 +279,8 @@ def _describe(
         colours = tuple(Band(c, c) for c in ("red", "green", "blue"))
         mask, alpha, nodata = _mask(dataset, (1,), ())
         roles = resolve(colours, given, sensor)
-        return GeoTiff(name, frame, colours, roles, (1,), mask, palette, alpha, nodata)
+        rows = _rows(dataset, (1,))
+        return GeoTiff(name, frame, colours, roles, (1,), mask, palette, alpha, nodata, *rows)
     roles = resolve(every, given, sensor)
     indexes = tuple(range(1, len(every) + 1))
     if given:
@@ -273,7 +293,16 @@ def _describe(
         )
     mask, alpha, nodata = _mask(dataset, indexes, [indexes[n - 1] for n in roles.values()])
     shown = tuple(every[i - 1] for i in indexes)
-    return GeoTiff(name, frame, shown, roles, indexes, mask, None, alpha, nodata)
+    rows = _rows(dataset, indexes)
+    return GeoTiff(name, frame, shown, roles, indexes, mask, None, alpha, nodata, *rows)
+
+
+def _rows(dataset: DatasetReader, indexes: tuple[int, ...]) -> tuple[int, int]:
+    """Return bytes of a decoded row, and rows of a block."""
+    if dataset.interleaving == Interleaving.pixel:
+        indexes = dataset.indexes
+    sizes = [np.dtype(dataset.dtypes[i - 1]).itemsize for i in indexes]
+    return dataset.width * sum(sizes), dataset.block_shapes[0][0]
 
 
 def _check_samples(name: str, dataset: DatasetReader) -> None:

@@ -62,8 +62,12 @@ class Instances:
     evidence: Sequence[NDArray[np.float32] | None] | None = None
     """n arrays (row, col) of confidence per pixel in 0..1, each of its box's size; where given it
     replaces the score, and the score of a feature is the mean over its pixels."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the tile, each in one line: kept with the run and counted."""
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.notes, tuple) and all(isinstance(n, str) for n in self.notes)):
+            raise BackendError(f"backend gave notes {self.notes!r}; a tuple of strings is asked")
         n = len(self.masks)
         if not (self.boxes.shape == (n, 4) and self.classes.shape == self.scores.shape == (n,)):
             raise BackendError(
@@ -91,6 +95,8 @@ class Labels:
     -(n + 1 + class) where it has no such label."""
     facts: NDArray[np.void]
     """(n,) of FACT."""
+    notes: tuple[str, ...] = ()
+    """What the backend said of the tile."""
 
     @property
     def claimed(self) -> NDArray[np.void]:

@@ -16,22 +16,29 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import shapely
 
-from geoseg.backends import Backend, Fittable, load
-from geoseg.bands import parse
-from geoseg.config import RunConfig
+from geoseg.backends import Backend, Fittable
+from geoseg.backends.compose import cloudless, load, needs_words
+from geoseg.bands import parse, shown_roles
+from geoseg.config import (
+    DEFAULT_OVERLAP_PX,
+    DEFAULT_THRESHOLD,
+    DEFAULT_TILE_PX,
+    ModelOptions,
+    RunConfig,
+)
 from geoseg.decide import SeamPlan, decide, empty_facts
-from geoseg.detect import READ_AHEAD, Job, Receipt, check_halo, detect, detect_each
+from geoseg.detect import SPARE, Job, Receipt, check_halo, detect, detect_each, least_halo
 from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
 from geoseg.geotiff import GeoTiff, open_raster, warn_of_alpha
 from geoseg.grid import Grid
-from geoseg.legend import Legend
+from geoseg.legend import LandClass, Legend
 from geoseg.raster import RasterReader
 from geoseg.seams import Seam
 from geoseg.store import Store
@@ -41,6 +48,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Progress = Callable[[str, int, int], None]
 """Called with the step, how many are done, and of how many."""
@@ -56,6 +65,14 @@ BYTES_PER_PX = 40
 """Working memory of the built-in backend and of flattening, per pixel of a tile. Measured."""
 
 _CHUNK_TILES = 16
+
+_SAY_WHAT = (
+    'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
+    "everything:SEGMENTER, and a segmenter with --boxes)"
+)
+
+_ANYTHING = Legend(classes=(LandClass(name="anything"),))
+"""Stands in for the legend of a backend that brings its own, until that is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,8 @@ class Run:
     """Links that were cut because they would have joined objects that one tile saw apart."""
     seconds: Mapping[str, float]
     """Wall time per step."""
+    notes: Mapping[str, tuple[str, ...]]
+    """What the backend said of tiles, by tile name; only tiles of which it said something."""
     _keep: Any = field(default=None, repr=False)
 
     @property
@@ -147,7 +166,8 @@ def plan(
     widths = sum(grid[c].read.width for c in range(cols))
     sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
     tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
-    held = tile_px * (BYTES_PER_PX + sample_bytes * min(READ_AHEAD + 1, len(grid))) / 2**20
+    read = min(2 * settings.batch + SPARE, len(grid))
+    held = tile_px * (BYTES_PER_PX + sample_bytes * read) / 2**20
     workers = settings.workers
     apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held
     megapixels = shape.area / 1e6
@@ -169,16 +189,21 @@ def plan(
 
 def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs
     source: str | Path | RasterReader,
-    legend: str | Legend,
+    legend: str | Legend | None = None,
     *,
     out: str | Path | None = None,
     backend: str | Backend = "spectral",
+    models: ModelOptions | None = None,
+    boxes: str | Path | gpd.GeoDataFrame | None = None,
+    mask_clouds: str | Backend | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     threshold: float | None = None,
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
+    composite: str | None = None,
     workers: int = 1,
+    batch: int | None = None,
     overwrite: bool = False,
     fresh: bool = False,
     keep_run_folder: bool = False,
@@ -188,15 +213,20 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
 
     Args:
         source: A raster file, URL, or an open reader.
-        legend: Classes: `"forest, water"` or a Legend.
+        legend: Classes: `"forest, water"` or a Legend; None for backends that need no words.
         out: `.gpkg`, `.parquet`, `.fgb` or `.geojson`; a temporary file where None.
-        backend: Name of a backend, or an object that is one.
-        tile: Side of what the backend sees at once, in pixels (1024).
-        overlap: Pixels that neighbouring tiles share (128).
-        threshold: Least score of classes without their own, 0..1 (0.5).
+        backend: Name of a backend, as `"grounding-dino+sam2"`, or an object that is one.
+        models: How models are loaded and run: device, precision, ground size, offline.
+        boxes: A vector layer whose boxes and points a segmenter (`backend="sam2"`) outlines.
+        mask_clouds: A backend that knows cloud and shadow, as `"csmask"`: those belong to nothing.
+        tile: Side of what the backend sees at once, in pixels (1024, or what the backend wants).
+        overlap: Pixels that neighbouring tiles share (128, or what the backend needs).
+        threshold: Least score of classes without their own, 0..1 (the backend's own; spectral 0.5).
         bands: 1-based band numbers by role, as `"red=4,green=3,blue=2,nir=8"`.
         sensor: Band order of a known product: rgb, naip, landsat8, sentinel2, planetscope.
+        composite: Roles that models are shown as red, green and blue, as `"nir,red,green"`.
         workers: Number of processes; does not change the result.
+        batch: Tiles given to the backend at once (1); does not change the result.
         overwrite: Replace an output that is there.
         fresh: Throw away an unfinished run instead of continuing it.
         keep_run_folder: Keep `OUT.geoseg` when the map is complete.
@@ -211,11 +241,21 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export import check_output
     from geoseg.export.table import Target
 
-    given = {"tile": tile, "overlap": overlap, "threshold": threshold, "workers": workers}
+    # What is cheap to find wrong comes first: loading a backend may download its weights.
+    asked = Legend.parse(legend) if isinstance(legend, str) else legend
+    if asked is None and isinstance(backend, str) and needs_words(backend, boxes):
+        raise ConfigError(_SAY_WHAT)
+    given = {
+        "tile": tile,
+        "overlap": overlap,
+        "threshold": threshold,
+        "workers": workers,
+        "batch": batch,
+        "composite": composite,
+    }
     config = RunConfig.build(
-        legend=_legend(legend), **{k: v for k, v in given.items() if v is not None}
+        legend=asked or _ANYTHING, **{k: v for k, v in given.items() if v is not None}
     )
-    engine = load(backend) if isinstance(backend, str) else _checked(backend)
     raster = _open(source, bands, sensor)
     if isinstance(raster, GeoTiff):
         warn_of_alpha(raster)
@@ -223,15 +263,28 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
     check_output(final, overwrite=overwrite, crs=raster.frame.crs, source=source_path)
 
+    models = models or ModelOptions()
+    engine = load(backend, models, boxes) if isinstance(backend, str) else _checked(backend)
+    if boxes is not None and not isinstance(backend, str):
+        raise ConfigError("boxes are for a segmenter by name, as backend='sam2'")
+    if mask_clouds is not None:
+        engine = cloudless(engine, mask_clouds, models)
+    config = config.model_copy(
+        update={
+            "legend": asked or _own_words(engine),
+            "threshold": _usual(engine, "usual_threshold", DEFAULT_THRESHOLD, threshold),
+        }
+    )
+    engine = engine.fit(raster, config.filled()) if isinstance(engine, Fittable) else engine
+    config = _sized(config, engine, tile, overlap)
     job = _prepare(raster, engine, config, final)
-    identity = job.backend.identity
-    fingerprint = config.fingerprint(raster.identity(), identity)
+    fingerprint = config.fingerprint(raster.identity(), job.backend.identity)
     job.store.open(fingerprint, fresh=fresh)
     watch = _Watch(progress)
     with _executor(job, workers) as executor:
         _detect_all(job, executor, watch)
-        seam_plan, counts = _stitch(job, executor, watch)
-        recipe = json.dumps({**fingerprint, "geoseg": version("geoseg")}, sort_keys=True)
+        seam_plan, counts, notes = _stitch(job, executor, watch)
+        recipe = json.dumps({**fingerprint, **_provenance(job.backend)}, sort_keys=True)
         target = Target(final, raster.frame.crs, config.legend, recipe)
         failed = job.store.failed()
         count = _write(job, executor, watch, (seam_plan, counts), (target, failed))
@@ -244,18 +297,47 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         {job.grid.name(i): reason for i, reason in failed.items()},
         seam_plan.broken,
         watch.seconds,
+        notes,
         keep,
     )
 
 
-def _legend(legend: str | Legend) -> Legend:
-    return Legend.parse(legend) if isinstance(legend, str) else legend
+def _own_words(engine: Backend) -> Legend:
+    found: Legend | None = getattr(engine, "words", lambda: None)()
+    if found is None:
+        raise ConfigError(_SAY_WHAT)
+    return found
+
+
+def _usual(engine: Backend, name: str, default: T, given: T | None) -> T:
+    """Return what was given, or what the backend finds usual, or the default."""
+    usual: T = getattr(engine, name, default)
+    return usual if given is None else given
+
+
+def _sized(config: RunConfig, engine: Backend, tile: int | None, overlap: int | None) -> RunConfig:
+    """Return settings with the tile and overlap that the fitted backend wants or needs."""
+    wanted = _usual(engine, "usual_tile_px", DEFAULT_TILE_PX, tile)
+    covers = all(c.kind == "cover" for c in config.legend.classes)
+    need = 2 * least_halo(engine, all_covers=covers)
+    shared = max(DEFAULT_OVERLAP_PX, need) if overlap is None else overlap
+    if overlap is None and tile is None:
+        # A large read pays little for its edges.
+        wanted = max(wanted, 2 * shared)
+    return RunConfig.build(**{**dict(config), "tile": wanted, "overlap": shared})
+
+
+def _provenance(backend: Backend) -> dict[str, Any]:
+    """Return what the output says beyond the fingerprint: versions, and models with licences."""
+    facts: list[dict[str, Any]] = getattr(backend, "facts", list)()
+    return {"geoseg": version("geoseg"), **({"models": facts} if facts else {})}
 
 
 def _settings(legend: str | Legend, config: RunConfig | None) -> RunConfig:
+    asked = Legend.parse(legend) if isinstance(legend, str) else legend
     if config is None:
-        return RunConfig.build(legend=_legend(legend))
-    return config.model_copy(update={"legend": _legend(legend)})
+        return RunConfig.build(legend=asked)
+    return config.model_copy(update={"legend": asked})
 
 
 def _checked(backend: object) -> Backend:
@@ -301,19 +383,18 @@ class _Keeper:
 
 
 def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, final: Path) -> Job:
-    """Fit what is fitted once per run."""
+    """Gather all that a worker needs to know."""
     grid = Grid(raster.frame.window, config.tile, config.overlap)
-    legend = config.filled()
-    fitted = engine.fit(raster, legend) if isinstance(engine, Fittable) else engine
+    stretch = fit_stretch(raster, shown_roles(raster.roles, config.composite))
     store = Store(final.with_name(final.name + ".geoseg"), grid)
-    job = Job(raster, fitted, legend, fit_stretch(raster, raster.roles), store)
+    job = Job(raster, engine, config.filled(), stretch, store, config.batch)
     check_halo(job)
     if config.workers > 1:
         try:
             pickle.dumps(job)
         except Exception as error:
             raise BackendError(
-                f"backend {type(fitted).__name__} or the raster cannot be sent to worker "
+                f"backend {type(engine).__name__} or the raster cannot be sent to worker "
                 f"processes ({error}); use --workers 1"
             ) from error
     return job
@@ -358,14 +439,19 @@ def _receipts(job: Job, executor: Executor, todo: list[int]) -> Iterator[list[Re
     return executor.map(detect, [todo[i : i + size] for i in range(0, len(todo), size)])
 
 
-def _stitch(job: Job, executor: Executor, watch: _Watch) -> tuple[SeamPlan, list[int]]:
+def _stitch(
+    job: Job, executor: Executor, watch: _Watch
+) -> tuple[SeamPlan, list[int], dict[str, tuple[str, ...]]]:
     facts = [empty_facts()]
     seams: list[tuple[int, int, Seam]] = []
+    notes: dict[str, tuple[str, ...]] = {}
     total = len(job.grid)
     watch("stitch", 0, total)
-    for index, (found, said) in enumerate(executor.map(compare, range(total))):
-        facts.append(found)
-        seams.extend((index, other, seam) for other, seam in said)
+    for index, found in enumerate(executor.map(compare, range(total))):
+        facts.append(found.facts)
+        seams.extend((index, other, seam) for other, seam in found.seams)
+        if found.notes:
+            notes[job.grid.name(index)] = found.notes
         watch("stitch", index + 1, total)
     counts = [len(f) for f in facts[1:]]
     pairs, voices = number_labels(counts, seams)
@@ -374,7 +460,7 @@ def _stitch(job: Job, executor: Executor, watch: _Watch) -> tuple[SeamPlan, list
     trust = np.array([(w.x0, w.y0, w.x1, w.y1) for w in scopes], np.int64)
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)
-    return seam_plan, counts
+    return seam_plan, counts, notes
 
 
 def _write(

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.config import difference
+from geoseg.config import FORMAT_VERSION, difference
 from geoseg.errors import OutputError, ResumeMismatchError
 from geoseg.grid import Grid
 from geoseg.instances import FACT, Labels
 from geoseg.runs import RUN
 
-_MAGIC = b"geoseg1\n"
+_MAGIC = f"geoseg{FORMAT_VERSION}\n".encode()
 _LEVEL = 1
 _ENTRIES = {"run.json", "tiles", "failed"}
 _COUNTS = np.dtype([("runs", "<i8"), ("facts", "<i8")])
@@ -90,7 +90,8 @@ class Store:
 
     def put(self, index: int, labels: Labels) -> None:
         """Keep the labels of a tile."""
-        body = zlib.compress(labels.runs.tobytes() + labels.facts.tobytes(), _LEVEL)
+        notes = json.dumps(labels.notes).encode()
+        body = zlib.compress(labels.runs.tobytes() + labels.facts.tobytes() + notes, _LEVEL)
         content = np.array((len(labels.runs), len(labels.facts)), _COUNTS).tobytes() + body
         crc = zlib.crc32(content).to_bytes(_CRC_BYTES, "little")
         _write(self._tile(index), _MAGIC + crc + content)
@@ -112,8 +113,13 @@ class Store:
             raise OutputError(f"{self._tile(index)} is damaged; remove it and run again")
         counts = np.frombuffer(content[: _COUNTS.itemsize], _COUNTS)[0]
         body = zlib.decompress(content[_COUNTS.itemsize :])
-        split = int(counts["runs"]) * RUN.itemsize
-        return Labels(np.frombuffer(body[:split], RUN), np.frombuffer(body[split:], FACT))
+        runs = int(counts["runs"]) * RUN.itemsize
+        facts = runs + int(counts["facts"]) * FACT.itemsize
+        return Labels(
+            np.frombuffer(body[:runs], RUN),
+            np.frombuffer(body[runs:facts], FACT),
+            tuple(json.loads(body[facts:])),
+        )
 
     def fail(self, index: int, reason: str) -> None:
         """Keep the reason why a tile has no labels."""

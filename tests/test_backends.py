@@ -10,7 +10,8 @@ from scenes import ByIdentity, legend, raster
 
 import geoseg
 from geoseg import backends
-from geoseg.backends import BUILT_IN, Backend, BackendInfo, Fittable, available, load
+from geoseg.backends import BUILT_IN, Backend, BackendInfo, Fittable, available
+from geoseg.backends.compose import load
 from geoseg.errors import BackendError, MissingDependencyError
 
 

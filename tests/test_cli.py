@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -16,6 +17,7 @@ from affine import Affine
 
 from geoseg import cli, config
 from geoseg.backends import BUILT_IN, BackendInfo
+from geoseg.backends.spectral import Spectral
 
 PROFILE = {"driver": "GTiff", "crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
 
@@ -90,6 +92,25 @@ def test_json_goes_to_stdout_and_is_one_object(run, scene, tmp_path):
     assert report["failed"] == {}
 
 
+def test_what_a_backend_says_of_tiles_is_counted(run, scene, tmp_path, monkeypatch):
+    answer = Spectral.segment
+
+    def talk(self, tiles):
+        said = [("dim",) if t.window.x0 else ("dim", "dim", "at the left") for t in tiles]
+        return [replace(a, notes=n) for a, n in zip(answer(self, tiles), said, strict=True)]
+
+    monkeypatch.setattr(Spectral, "segment", talk)
+    ask = ("segment", scene, "--prompt", "water", "--tile", 80, "--overlap", 20, "--batch", 3)
+    out = tmp_path / "map.fgb"
+    _, _, err = run(*ask, "--out", out)
+    assert "\n4 tiles: dim\n2 tiles: at the left\n" in err
+    _, text, err = run(*ask, "--out", out, "--overwrite", "--json")
+    assert "dim" not in err
+    notes = json.loads(text)["notes"]
+    assert notes["r00000_c00000"] == ["dim", "dim", "at the left"]
+    assert notes["r00001_c00001"] == ["dim"]
+
+
 def test_plan_reads_no_pixels_and_writes_nothing(run, scene, tmp_path, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a pixel was read")
@@ -113,6 +134,36 @@ def test_backends_lists_words_and_what_is_missing(run, monkeypatch):
     rows = {row["name"]: row for row in json.loads(text)}
     assert rows["spectral"]["installed"]
     assert not rows["dream"]["installed"]
+
+
+def test_models_are_listed_and_shown_without_a_network(run, monkeypatch):
+    monkeypatch.setattr("geoseg.backends.cache._of_hub", lambda _: {})
+    code, listed, _ = run("models", "list")
+    assert code == 0
+    assert "sam3 " in listed
+    assert "gated" in listed
+    _, text, _ = run("models", "list", "--json")
+    rows = {row["name"]: row for row in json.loads(text)}
+    assert rows["sam2.1-tiny"]["repo"] == "facebook/sam2.1-hiera-tiny"
+    code, shown, err = run("models", "show", "sam3")
+    assert code == 0
+    assert "no military use" in shown
+    assert "the hub cannot be reached" in err
+    _, text, _ = run("models", "show", "someone/else", "--json", "--offline")
+    assert json.loads(text)["repo"] == "someone/else"
+
+
+def test_fetching_prints_the_folder_alone(run, monkeypatch, tmp_path):
+    asked = []
+
+    def fetch(repo, revision, *, to, anew):
+        asked.append((repo, revision, to, anew))
+        return tmp_path
+
+    monkeypatch.setattr("geoseg.backends.cache.fetch", fetch)
+    code, out, _ = run("models", "fetch", "sam2@abc", "--to", tmp_path)
+    assert (code, out.strip()) == (0, str(tmp_path))
+    assert asked == [("facebook/sam2.1-hiera-tiny", "abc", tmp_path, True)]
 
 
 SEGMENT = ("segment", "{scene}", "--out", "{folder}/map.gpkg")
@@ -155,6 +206,31 @@ BAD = {
     "no folder": (of("{scene}", "{folder}/no/map.gpkg"), "does not exist"),
     "output is the input": (of("{folder}/same.gpkg", "{folder}/same.gpkg"), "input"),
     "output is there": (of("{scene}", "{folder}/there.gpkg"), "--overwrite"),
+    "no words for a model": ((*SEGMENT, "--backend", "grounding-dino+sam2"), "--prompt"),
+    "unknown model": ((*WATER, "--backend", "grounding-dno+sam2"), "'grounding-dino'"),
+    "two segmenters": ((*WATER, "--backend", "sam+sam2"), "is not a detector and a segmenter"),
+    "segmenter alone": ((*WATER, "--backend", "sam2"), "grounding-dino+sam2, give --boxes LAYER"),
+    "everything of a detector": ((*SEGMENT, "--backend", "everything:owlv2"), "everything:sam2"),
+    "boxes for a detector": (
+        (*WATER, "--backend", "owlv2", "--boxes", "{folder}/same.gpkg"),
+        "finds its own; use a segmenter alone",
+    ),
+    "weights of a backend without": ((*WATER, "--backend", "spectral:x"), "takes nothing after"),
+    "nothing after the colon": ((*WATER, "--backend", "owlv2:"), "or owlv2:WEIGHTS"),
+    "no weights": ((*WATER, "--backend", "owlv2:{folder}/none"), "no weights at"),
+    "weights of another": ((*WATER, "--backend", "owlv2:sam-base"), "use --backend sam:sam-base"),
+    "offline": ((*WATER, "--backend", "owlv2", "--offline"), "--offline forbids a download"),
+    "device": ((*WATER, "--device", "gpu"), "--device 'gpu'"),
+    "device not there": ((*WATER, "--backend", "owlv2", "--device", "cuda:9"), "cuda:9 is not"),
+    "precision": ((*WATER, "--precision", "int8"), "--precision 'int8'"),
+    "ground size": ((*WATER, "--gsd", "0"), "--gsd 0.0"),
+    "composite": ((*WATER, "--composite", "nir,red,swir1"), "has no band 'nir'"),
+    "composite of two": ((*WATER, "--composite", "nir,red"), "needs three roles"),
+    "batch": ((*WATER, "--batch", "0"), "--batch"),
+    "card": ((*WATER, "--backend", "onnx:{folder}/no.toml"), "model card"),
+    "no card": ((*WATER, "--backend", "onnx"), "onnx:CARD.toml"),
+    "mask": ((*WATER, "--mask-clouds", "csmusk"), "csmask"),
+    "unknown weights": (("models", "show", "sam2.1-tiniest"), "did you mean 'sam2.1-tiny'"),
     "unknown option": ((*WATER, "--tiles", "64"), "--tile"),
     "demo folder": (("demo", "--folder", "{folder}/no"), "does not exist"),
 }
@@ -206,10 +282,9 @@ def test_a_read_error_costs_its_tile_and_exit_1(run, tmp_path):
 
 
 def test_defaults_are_those_of_the_config():
-    assert (cli.TILE, cli.OVERLAP, cli.THRESHOLD) == (
+    assert (cli.TILE, cli.OVERLAP) == (
         config.DEFAULT_TILE_PX,
         config.DEFAULT_OVERLAP_PX,
-        config.DEFAULT_THRESHOLD,
     )
 
 

@@ -38,6 +38,9 @@ BAD = [
     ({"workers": 0}, "--workers 0: "),
     ({"workers": 1.0}, "--workers 1.0: "),
     ({"workers": 5000}, "--workers 5000: "),
+    ({"batch": 0}, "--batch 0: "),
+    ({"batch": 257}, "less than or equal to 256"),
+    ({"batch": 2.0}, "--batch 2.0: "),
 ]
 
 
@@ -105,6 +108,7 @@ ID = {"path": "/a.tif", "bytes": 7}
     [
         ({}, ID, "b1", []),
         ({"workers": 8}, ID, "b1", []),
+        ({"batch": 8}, ID, "b1", []),
         ({"tile": 512}, ID, "b1", ["tile"]),
         ({"overlap": 64}, ID, "b1", ["overlap"]),
         ({"threshold": 0.4}, ID, "b1", ["legend"]),

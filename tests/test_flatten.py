@@ -223,6 +223,7 @@ def odd(**change):
         ({"boxes": np.array([[0, 0, 31, 3]], np.int32)}, "(0, 0, 31, 3) is outside its 30x25 tile"),
         ({"boxes": np.array([[-1, 0, 3, 3]], np.int32)}, "is outside its"),
         ({"boxes": np.array([[3, 0, 1, 3]], np.int32)}, "is outside its"),
+        ({"notes": "split in 4"}, "backend gave notes 'split in 4'; a tuple of strings is asked"),
         ({"masks": [np.ones((4, 3), bool)]}, "mask (4, 3) does not fit its box (0, 0, 4, 3)"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -321,3 +322,34 @@ def test_an_alpha_band_that_looks_like_an_image_is_told(tmp_path, caplog):
         caplog.clear()
         warn_of_alpha(open_raster(path))
         assert ("--sensor naip" in caplog.text) is told
+
+
+@pytest.mark.parametrize("layout", [{"tiled": True, "blockxsize": 16, "blockysize": 16}, {}])
+def test_what_was_decoded_for_a_tile_is_kept_for_the_next(tmp_path, layout):
+    path = draw(tmp_path / "a.tif", compress="deflate", interleave="pixel", **layout)
+    raster = open_raster(path)
+    first, _ = raster.read(Window(0, 0, 40, 40))
+    # Whoever goes back to the file finds nothing.
+    os.truncate(path, 0)
+    again, _ = raster.read(Window(8, 8, 32, 32))
+    assert (again == first[:, 8:32, 8:32]).all()
+
+
+@pytest.mark.parametrize(
+    ("width", "layout", "mb"),
+    [
+        (40, {}, 64),
+        (20_000, {"blockysize": 1}, 3 * 20_000 * 1025 * 9 / 8 / 2**20),
+        (90_000, {}, 256),
+    ],
+)
+def test_blocks_of_a_row_of_tiles_are_kept_within_bounds(tmp_path, width, layout, mb):
+    path = draw(tmp_path / "a.tif", shape=(16, width), interleave="pixel", **layout)
+    assert open_raster(path).cache_bytes(1024) == int(mb * 2**20)
+
+
+def test_bands_that_are_not_decoded_need_no_room(tmp_path):
+    layout = {"shape": (16, 90_000), "bands": 4, "blockysize": 1}
+    for interleave, decoded in (("pixel", 4), ("band", 3)):
+        path = draw(tmp_path / f"{interleave}.tif", interleave=interleave, **layout)
+        assert open_raster(path, {"red": 1, "green": 2, "blue": 3}).row_bytes == decoded * 90_000

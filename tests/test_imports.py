@@ -16,7 +16,7 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("stretch", "raster", "geotiff", "pixels", "backends"),
+    ("stretch", "scale", "raster", "geotiff", "pixels", "backends"),
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
     ("executors", "export"),
     ("run",),
@@ -100,8 +100,8 @@ def test_the_core_does_no_input_or_output(module):
 @pytest.mark.parametrize("module", MODULES)
 def test_torch_is_known_to_model_adapters_only(module):
     tops = {m.split(".")[0] for m in imports(MODULES[module])}
-    assert module.startswith("backends.") or not tops & {"torch", "transformers"}, (
-        f"geoseg.{module} imports a model library; only adapters in geoseg.backends may"
+    assert module.startswith("backends.models") or not tops & {"torch", "transformers"}, (
+        f"geoseg.{module} imports a model library; only adapters in geoseg.backends.models may"
     )
 
 

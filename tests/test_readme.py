@@ -62,7 +62,35 @@ def test_the_python_runs(folder):
 def test_the_legend_is_one(folder):
     from geoseg import Legend
 
-    (text,) = blocks("toml")
+    text, _ = blocks("toml")
     (folder / "legend.toml").write_text(text, "utf-8")
     legend = Legend.load(folder / "legend.toml")
     assert legend.classes[0].prompts == ("wetland", "grass")
+
+
+def test_the_model_card_is_one():
+    from geoseg.backends.onnx.card import Card
+
+    _, text = blocks("toml")
+    card = Card.parse(text, "README.md")
+    assert card.classes[0].words == ("water", "river", "lake")
+
+
+def test_the_commands_for_models_are_ones(monkeypatch):
+    """They need weights; what they are asked for must be options and backends there are."""
+    from geoseg.backends import available
+    from geoseg.backends.compose import _named, _parts
+
+    asked = []
+    monkeypatch.setattr("geoseg.run.segment", lambda *_, **options: asked.append(options))
+    monkeypatch.setattr(cli, "_report", lambda *_, **__: None)
+    lines = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+    for line in lines:
+        monkeypatch.setattr(sys, "argv", shlex.split(line, comments=True))
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        assert not done.value.code, line
+    assert len(asked) == 4
+    for options in asked:
+        for part in filter(None, _parts(options["backend"].removeprefix("everything:"))[::2]):
+            assert _named(part)[0] in available()

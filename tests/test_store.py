@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def labels(random: np.random.Generator) -> Labels:
     ids = voronoi(40, 60, random)
     window = Window(0, 0, 60, 40)
     data, valid = raster(ids).read(window)
-    tile = Pixels(window, data, valid, Stretch((0, 0, 0), (0.0,) * 3, (1.0,) * 3), window)
+    tile = Pixels(window, data, valid, Stretch((0, 0, 0), (0.0,) * 3, (1.0,) * 3), window, window)
     answer = ByIdentity((0, 1) * 6).answer(tile)
     return flatten(answer, legend("object", "cover"), valid, Scope(window, window, window, window))
 
@@ -42,12 +43,15 @@ def labels(random: np.random.Generator) -> Labels:
 def test_what_is_put_is_got(tmp_path_factory, random):
     folder = Store(tmp_path_factory.mktemp("runs") / "a.geoseg", GRID)
     folder.open(PRINT)
-    put = labels(random)
+    put = replace(labels(random), notes=("split in 4", "çà et là"))
     folder.put(3, put)
     got = folder.get(3)
     assert (got.runs == put.runs).all()
     assert (got.facts == put.facts).all()
+    assert got.notes == put.notes
     assert len(put.facts) > 0
+    folder.put(4, Labels(put.runs[:0], put.facts[:0], ("nothing here",)))
+    assert folder.get(4).notes == ("nothing here",)
 
 
 def test_what_is_missing_is_what_was_not_put(store):

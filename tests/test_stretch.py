@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,8 +28,11 @@ def test_bytes_pass_unchanged(random):
     roles = {"red": 4, "green": 2, "blue": 1}
     stretch = fit(data, roles=roles)
     assert (stretch.apply(data) == np.moveaxis(data[[3, 1, 0]], 0, -1)).all()
-    pixels = Pixels(Window(0, 0, 6, 5), data, np.ones((5, 6), bool), stretch, Window(0, 0, 6, 5))
+    full = Window(0, 0, 6, 5)
+    pixels = Pixels(full, data, np.ones((5, 6), bool), stretch, full, full)
     assert (pixels.rgb() == stretch.apply(data)).all()
+    made = np.zeros((5, 6, 3), np.uint8)
+    assert replace(pixels, picture=made).rgb() is made
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,19 @@ def test_the_cut_is_numpys_percentile_of_valid_pixels(random, dtype):
         low, high = np.percentile(data[band][valid].astype(float), (2, 98))
         assert stretch.low[band] == low
         assert stretch.high[band] == high
+
+
+@given(
+    st.sampled_from(["uint8", "int8", "uint16", "int16", ">u2", ">i2"]),
+    st.floats(-1e5, 1e5),
+    st.floats(1e-3, 1e5),
+)
+def test_tables_give_what_the_formula_gives(dtype, low, width):
+    limits = np.iinfo(dtype)
+    values = np.arange(limits.min, limits.max + 1).astype(dtype)
+    found = Stretch((0, 0, 0), (low,) * 3, (low + width,) * 3).apply(values.reshape(1, 16, -1))
+    scaled = (values.astype(np.float64) - low) * (255.0 / (low + width - low))
+    assert (found[..., 1].ravel() == np.rint(np.clip(scaled, 0, 255))).all()
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))

@@ -25,7 +25,8 @@ def _seed() -> None:
     torch.manual_seed(7)
 
 
-def _bert_words() -> tf.BertTokenizer:
+def bert_words() -> tf.BertTokenizer:
+    """Return a small vocabulary that spells out what it does not know."""
     # Grounding DINO knows [CLS], [SEP], the dot and the question mark by their numbers in BERT.
     vocabulary = {f"[unused{i}]": i for i in range(1100)}
     numbered = dict(enumerate(vocabulary))
@@ -122,7 +123,7 @@ def omdet_turbo(folder: Path) -> Path:
 
 def grounding_dino(folder: Path, kind: str = "GroundingDino") -> Path:
     _seed()
-    words = _bert_words()
+    words = bert_words()
     config = getattr(tf, f"{kind}Config")(
         backbone_config=_swin(),
         text_config=tf.BertConfig(
@@ -351,3 +352,24 @@ def clipseg(folder: Path) -> Path:
     pictures = tf.ViTImageProcessor(size={"height": PIXELS, "width": PIXELS})
     tf.CLIPSegProcessor(pictures, _clip_words(40)).save_pretrained(folder)
     return folder
+
+
+MODELS = {
+    "grounding-dino": grounding_dino,
+    "mm-grounding-dino": lambda folder: grounding_dino(folder, "MMGroundingDino"),
+    "owlv2": owl,
+    "owlvit": lambda folder: owl(folder, "OwlViT"),
+    "omdet-turbo": omdet_turbo,
+    "sam": sam,
+    "sam-hq": lambda folder: sam(folder, "SamHQ"),
+    "sam2": sam2,
+    "sam2-video": lambda folder: sam2(folder, video=True),
+    "edgetam": edgetam,
+    "sam3-tracker": sam3_tracker,
+    "sam3-tracker-video": lambda folder: sam3_tracker(folder, video=True),
+    "sam3": sam3,
+    "sam3-video": lambda folder: sam3(folder, video=True),
+    "clipseg": clipseg,
+    "segment-anything": segment_anything,
+}
+"""How each family's tiny model is made in a folder."""

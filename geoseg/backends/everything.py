@@ -18,10 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.backends.pictures import picture_of, picture_scale
-from geoseg.backends.prompted import MODEL_HALO_PX, USUAL_PICTURE_PX, Cutout, Proposer
+from geoseg.backends.prompted import (
+    MODEL_HALO_PX,
+    USUAL_PICTURE_PX,
+    Cutout,
+    Proposer,
+    noted,
+)
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
-from geoseg.legend import Legend
+from geoseg.legend import LandClass, Legend
 from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader
 
@@ -60,11 +66,6 @@ class Everything:
         return max(64, round(USUAL_PICTURE_PX / self.scale))
 
     @property
-    def wants_picture(self) -> bool:
-        """Models look at pictures: they are made while the one before is looked at."""
-        return True
-
-    @property
     def usual_threshold(self) -> float:
         """Least score that the reference uses."""
         return USUAL_THRESHOLD
@@ -73,6 +74,15 @@ class Everything:
         """Return what the output file says of the weights."""
         found: list[dict[str, Any]] = getattr(self.proposer, "facts", list)()
         return found
+
+    @property
+    def wants_rgb(self) -> bool:
+        """Yes: every tile is looked at as a picture."""
+        return True
+
+    def words(self) -> Legend:
+        """Return the one class there is where none is named."""
+        return Legend(classes=(LandClass(name="segment", kind="object"),))
 
     def fit(self, raster: RasterReader, legend: Legend) -> Everything:
         """Return the backend with weights loaded.
@@ -97,7 +107,7 @@ class Everything:
             lattice(tile, picture.shape) for tile, picture in zip(tiles, pictures, strict=True)
         ]
         found = self.proposer.propose(pictures, points, [tile.window.shape for tile in tiles])
-        return [_instances(cutouts) for cutouts in found]
+        return noted([_instances(cutouts) for cutouts in found], [self.proposer])
 
 
 def lattice(tile: Pixels, shape: tuple[int, ...]) -> NDArray[np.float32]:

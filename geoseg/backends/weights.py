@@ -75,7 +75,7 @@ def locate(family: str, argument: str | None = None, *, offline: bool = False) -
     """
     wanted = argument if argument is not None else usual(family).repo
     name, _, revision = wanted.partition("@")
-    if Path(wanted).exists():
+    if wanted and Path(wanted).exists():
         return _local(family, Path(wanted))
     if name in CHECKPOINTS:
         name = _of_family(find(name).name, family)
@@ -111,23 +111,28 @@ def _local(family: str, path: Path) -> Weights:
 
 
 def fetch(
-    repo: str, revision: str | None = None, *, to: Path | None = None, offline: bool = False
+    repo: str,
+    revision: str | None = None,
+    *,
+    to: Path | None = None,
+    anew: bool = False,
+    offline: bool = False,
 ) -> Path:
     """Return the folder of a hub repository, from the cache or else from the network.
 
     Args:
         repo: OWNER/NAME.
         revision: Commit, tag or branch; the main branch where None.
-        to: A folder of the user's instead of the cache; it is always filled anew.
+        to: A folder of the user's instead of the cache.
+        anew: Ask the hub even if the cache holds it.
         offline: Open no socket.
 
     Raises:
         BackendError: It cannot be had; says what to do.
     """
-    if to is None:
-        cached = _cached(repo, revision)
-        if cached is not None:
-            return cached
+    here = None if anew else cached(repo, revision)
+    if here is not None:
+        return here
     if offline:
         raise BackendError(
             f"{repo} is not in the cache, and --offline forbids a download; run `geoseg models "
@@ -140,7 +145,8 @@ def fetch(
     return folder
 
 
-def _cached(repo: str, revision: str | None) -> Path | None:
+def cached(repo: str, revision: str | None = None) -> Path | None:
+    """Return the folder of a repository in the cache, or None; opens no socket."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -172,12 +178,14 @@ def _download(repo: str, revision: str | None, to: Path | None, patterns: Iterab
             f"there is no model {repo} on the hub, or it is private (log in with `hf auth login`); "
             "`geoseg models list` names those that are known"
         ) from error
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError) as error:
         raise BackendError(
-            f"{repo} is not in the cache and the hub cannot be reached; run `geoseg models fetch "
-            f"{repo} --to FOLDER` where there is a network, copy the folder here, and name it "
-            "after the backend, as sam2:FOLDER"
+            f"{repo} is not in the cache and the hub cannot be reached; where there is a network, "
+            f"run `geoseg models fetch {repo} --to FOLDER`, bring the folder here, and write it "
+            "after the backend: BACKEND:FOLDER"
         ) from error
+    except OSError as error:
+        raise BackendError(f"{repo} cannot be downloaded: {error.strerror or error}") from error
 
 
 def _weight_files(folder: Path) -> list[Path]:

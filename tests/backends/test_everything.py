@@ -74,6 +74,7 @@ def test_it_says_what_it_is():
     backend = Everything(Perfect(), 0.5)
     assert backend.identity == "everything perfect every 32 px at 0.5 m"
     assert backend.facts() == [{"family": "perfect"}]
+    assert [c.name for c in backend.words().classes] == ["segment"]
     assert (backend.halo_px, backend.usual_tile_px) == (16, 1024)
 
 

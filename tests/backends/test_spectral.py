@@ -59,7 +59,7 @@ def pixels(source: ArrayRaster, window: Window, trust: Window | None = None) -> 
     """Read one window as a backend gets it."""
     trust = trust or window
     data, valid = source.read(window)
-    return Pixels(window, data, valid, STRETCH, trust)
+    return Pixels(window, data, valid, STRETCH, trust, window)
 
 
 def drawn(found: Instances, tile: Pixels, keep: Window) -> list[Any]:
@@ -366,20 +366,6 @@ def test_the_table_refers_to_what_exists() -> None:
 def test_indices_are_those_of_the_catalogue() -> None:
     red, nir = np.float32([[0.1]]), np.float32([[0.5]])
     assert indices.compute("NDVI", {"red": red, "nir": nir})[0, 0] == pytest.approx(0.4 / 0.6)
-
-
-@pytest.mark.parametrize(
-    ("values", "dtype", "reflectance"),
-    [
-        ([0, 3000, 9000], "uint16", 0.3),
-        ([7300, 20000, 40000], "uint16", 0.35),
-        ([0.0, 0.3, 0.9], "float32", 0.3),
-    ],
-)
-def test_samples_become_reflectance(values: list[float], dtype: str, reflectance: float) -> None:
-    block = np.array([[values]], dtype)
-    scale = fitting.fit_scale(dtype, [(block, np.ones((1, 3), bool))], [0])
-    assert scale.apply(block[0])[0, 1] == pytest.approx(reflectance, abs=1e-3)
 
 
 def test_a_threshold_moves_only_for_two_clear_groups_inside_its_bracket() -> None:

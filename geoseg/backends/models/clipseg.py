@@ -17,11 +17,11 @@ from scipy import ndimage
 
 from geoseg.backends.detections import Picture
 from geoseg.backends.models.device import Portions, check_finite, choose
-from geoseg.backends.models.loading import Classes, Remembering, load
+from geoseg.backends.models.loading import Classes, Remembering, load, prepared
 from geoseg.backends.models.upsampling import upsampler
 from geoseg.backends.phrases import Phrase, passes, phrases
 from geoseg.backends.pictures import picture_of, picture_scale
-from geoseg.backends.prompted import MODEL_HALO_PX
+from geoseg.backends.prompted import MODEL_HALO_PX, noted
 from geoseg.backends.regions import Found, Plane, answer, regions, whole
 from geoseg.backends.weights import Weights, locate
 from geoseg.config import ModelOptions
@@ -31,11 +31,13 @@ from geoseg.legend import LandClass, Legend
 from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader
 
-_CLASSES = {
-    "clipseg": Classes(
-        "CLIPSegConfig", "CLIPSegForImageSegmentation", "ViTImageProcessor", "CLIPTokenizer"
-    )
-}
+_CLASSES = Classes(
+    ("clipseg",),
+    "CLIPSegConfig",
+    "CLIPSegForImageSegmentation",
+    "ViTImageProcessor",
+    "CLIPTokenizer",
+)
 
 USUAL_THRESHOLD = 0.3
 """Its makers recommend none; users commonly cut at 0.3 to 0.5."""
@@ -91,17 +93,13 @@ class CLIPSeg:
         return USUAL_THRESHOLD
 
     @property
-    def wants_picture(self) -> bool:
-        """Models look at pictures: they are made while the one before is looked at."""
+    def wants_rgb(self) -> bool:
+        """Yes: every tile is looked at as a picture."""
         return True
 
     def facts(self) -> list[dict[str, Any]]:
         """Return what the output file says of the weights."""
         return [self.weights.facts()]
-
-    def take_notes(self) -> tuple[str, ...]:
-        """Return, once, what happened since the last call."""
-        return self._portions.take_notes()
 
     def fit(self, raster: RasterReader, legend: Legend) -> CLIPSeg:
         """Return the backend with weights loaded and prompts read.
@@ -112,7 +110,7 @@ class CLIPSeg:
         scale = picture_scale(raster, self.options.gsd)
         fitted = replace(self, scale=scale, legend=legend)
         fitted.__dict__["_loaded"] = self._loaded
-        _ = fitted._asked  # noqa: SLF001
+        _ = fitted.asked
         return fitted
 
     def segment(self, tiles: Sequence[Pixels]) -> list[Instances]:
@@ -121,7 +119,8 @@ class CLIPSeg:
         planes = self.evidence(
             [picture_of(tile, self.scale) for tile in tiles], [t.window.shape for t in tiles]
         )
-        return [_segment(p, tile, classes) for p, tile in zip(planes, tiles, strict=True)]
+        answers = [_segment(p, tile, classes) for p, tile in zip(planes, tiles, strict=True)]
+        return noted(answers, [self._portions])
 
     def evidence(
         self, pictures: Sequence[Picture], shapes: Sequence[tuple[int, int]]
@@ -149,7 +148,7 @@ class CLIPSeg:
         return _Loaded(network, pictures, words)
 
     @cached_property
-    def _asked(self) -> list[tuple[int, torch.Tensor]]:
+    def asked(self) -> list[tuple[int, torch.Tensor]]:
         """Class and (1, width) embedding of each phrase."""
         network, words = self._loaded.network, self._loaded.words
         most = int(network.config.text_config.max_position_embeddings)
@@ -172,10 +171,10 @@ class CLIPSeg:
     def _look(self, pictures: Sequence[Picture]) -> list[torch.Tensor]:
         """Return (class, row, col) of 0..1 of each picture, as coarse as the network sees it."""
         device = choose(self.options)
-        given = self._loaded.pictures(list(pictures), return_tensors="pt", device=device.name)
+        given = prepared(self._loaded.pictures, pictures, device)
         heat: dict[int, torch.Tensor] = {}
         with torch.inference_mode(), device.computing():
-            for cls, embedding in self._asked:
+            for cls, embedding in self.asked:
                 seen = self._loaded.network(
                     pixel_values=given["pixel_values"],
                     conditional_embeddings=embedding.expand(len(pictures), -1),

@@ -7,7 +7,7 @@ pixels of their picture, and what the device cannot hold is asked in smaller por
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -74,16 +74,12 @@ class Kind:
 
     name: str
     """Part of `--backend`."""
-    classes: Mapping[str, Classes]
-    """By `model_type` of the configuration."""
+    model: Classes
+    """What its folders are loaded with."""
     usual_threshold: float
     """What its reference code recommends."""
     build: Callable[[Any, Any, Any, Device], Family]
     """Called with network, image processor, tokenizer, device."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to workers with an ordinary dict: a mapping proxy cannot."""
-        return Kind, (self.name, dict(self.classes), self.usual_threshold, self.build)
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ class TextDetector:
     @cached_property
     def _family(self) -> Family:
         device = choose(self.options)
-        network, pictures, words = load(self.weights, self.kind.classes, device)
+        network, pictures, words = load(self.weights, self.kind.model, device)
         return self.kind.build(network, pictures, words, device)
 
     @cached_property

@@ -8,7 +8,6 @@ arXiv:2303.05499; Zhao et al. 2024, arXiv:2401.02361.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,11 +15,9 @@ import torch
 from geoseg.backends.detections import Picture
 from geoseg.backends.models.detector import Answer, Kind, TextDetector, corners, detector
 from geoseg.backends.models.device import Device
-from geoseg.backends.models.loading import Classes, Remembering
+from geoseg.backends.models.loading import Classes, Remembering, prepared
 from geoseg.backends.phrases import Phrase, Sentence, class_scores, passes, sentence
 from geoseg.config import ModelOptions
-
-_PICTURES, _WORDS = "GroundingDinoImageProcessor", "BertTokenizer"
 
 
 class GroundingDino:
@@ -50,7 +47,7 @@ class GroundingDino:
 
     def look(self, pictures: Sequence[Picture]) -> Any:
         """Return pixels and pixel mask, resized as the reference does."""
-        return self._pictures(list(pictures), return_tensors="pt", device=self._device.name)
+        return prepared(self._pictures, pictures, self._device)
 
     def answer(self, seen: Any, asked: Sentence, classes: int) -> list[Answer]:
         """Return boxes and the scores of the classes by their own tokens."""
@@ -77,11 +74,15 @@ class GroundingDino:
         return shape
 
 
-_KINDS = {
-    name: Kind(
+_GROUNDING, _MM_GROUNDING = (
+    Kind(
         name,
-        MappingProxyType(
-            {name: Classes(f"{prefix}Config", f"{prefix}ForObjectDetection", _PICTURES, _WORDS)}
+        Classes(
+            (name,),
+            f"{prefix}Config",
+            f"{prefix}ForObjectDetection",
+            "GroundingDinoImageProcessor",
+            "BertTokenizer",
         ),
         0.25,
         GroundingDino,
@@ -90,14 +91,14 @@ _KINDS = {
         ("grounding-dino", "GroundingDino"),
         ("mm-grounding-dino", "MMGroundingDino"),
     )
-}
+)
 
 
 def grounding_dino(argument: str | None, options: ModelOptions) -> TextDetector:
     """Return Grounding DINO with these weights."""
-    return detector(_KINDS["grounding-dino"], argument, options)
+    return detector(_GROUNDING, argument, options)
 
 
 def mm_grounding_dino(argument: str | None, options: ModelOptions) -> TextDetector:
     """Return MM-Grounding-DINO with these weights."""
-    return detector(_KINDS["mm-grounding-dino"], argument, options)
+    return detector(_MM_GROUNDING, argument, options)

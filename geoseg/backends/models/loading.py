@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 import transformers
 from transformers import logging as transformers_logging
 
+from geoseg.backends.detections import Picture
 from geoseg.backends.models.device import Device
 from geoseg.backends.weights import Weights
 from geoseg.errors import BackendError
@@ -31,6 +32,8 @@ _UNSAFE = ("auto_map", "custom_pipelines", "_attn_implementation", "attn_impleme
 class Classes:
     """The transformers classes of one kind of model, by name: only those in use are imported."""
 
+    kinds: tuple[str, ...]
+    """`model_type`s of configurations: its own, and those of larger models that contain it."""
     config: str
     model: str
     pictures: str
@@ -39,12 +42,12 @@ class Classes:
     """Tokenizer."""
 
 
-def load(weights: Weights, kinds: Mapping[str, Classes], device: Device) -> tuple[Any, Any, Any]:
+def load(weights: Weights, classes: Classes, device: Device) -> tuple[Any, Any, Any]:
     """Load a network in evaluation mode onto a device.
 
     Args:
         weights: A folder as `save_pretrained` writes it.
-        kinds: Classes by the `model_type` of the configuration.
+        classes: What it is loaded with.
         device: Where to.
 
     Returns:
@@ -55,12 +58,11 @@ def load(weights: Weights, kinds: Mapping[str, Classes], device: Device) -> tupl
     """
     config = _config(weights)
     kind = str(config.get("model_type"))
-    if kind not in kinds:
+    if kind not in classes.kinds:
         raise BackendError(
             f"{weights.source} holds a model of type '{kind}'; backend {weights.family} runs "
-            f"{' or '.join(kinds)}"
+            f"{' or '.join(classes.kinds)}"
         )
-    classes = kinds[kind]
     quiet = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -112,6 +114,7 @@ def _network(weights: Weights, classes: Classes, config: dict[str, Any]) -> torc
             use_safetensors=safe,
             weights_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
             dtype=torch.float32,
         )
     except ImportError as error:
@@ -137,6 +140,13 @@ def _network(weights: Weights, classes: Classes, config: dict[str, Any]) -> torc
 
 def _part(weights: Weights, name: str) -> Any:
     """Load an image processor or tokenizer from the model's folder."""
+    vocabularies = ("tokenizer.json", "vocab.txt", "vocab.json")
+    if "Tokenizer" in name and not any((weights.path / v).exists() for v in vocabularies):
+        # transformers would make one of its own, with other numbers.
+        raise BackendError(
+            f"{weights.source} lacks its vocabulary ({' or '.join(vocabularies)}); fetch the whole "
+            "folder again"
+        )
     try:
         return getattr(transformers, name).from_pretrained(weights.path, local_files_only=True)
     except Exception as error:
@@ -144,6 +154,18 @@ def _part(weights: Weights, name: str) -> Any:
             f"{weights.source} lacks what {name} needs ({type(error).__name__}: {_line(error)}); "
             "fetch the whole folder again"
         ) from error
+
+
+def prepared(processor: Any, pictures: Sequence[Picture], device: Device) -> Any:
+    """Return pictures as a network's input, resized and normalised on the device.
+
+    Args:
+        processor: The image processor that was loaded with the network.
+        pictures: (row, col, 3) uint8, of one size.
+        device: Where to; pictures go there as bytes.
+    """
+    sent = [device.send(torch.from_numpy(p.transpose(2, 0, 1).copy())) for p in pictures]
+    return processor(sent, return_tensors="pt", input_data_format="channels_first")
 
 
 def _line(error: BaseException) -> str:

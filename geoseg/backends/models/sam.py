@@ -14,15 +14,15 @@ import torch
 
 from geoseg.backends.detections import Picture
 from geoseg.backends.models.device import Device
-from geoseg.backends.models.loading import Classes, load
+from geoseg.backends.models.loading import Classes, load, prepared
 from geoseg.backends.models.promptable import Code, Kind, Promptable, promptable
 from geoseg.backends.weights import Weights
 from geoseg.config import ModelOptions
 
 _CLASSES = MappingProxyType(
     {
-        "sam": Classes("SamConfig", "SamModel", "SamImageProcessor"),
-        "sam_hq": Classes("SamHQConfig", "SamHQModel", "SamImageProcessor"),
+        "sam": Classes(("sam",), "SamConfig", "SamModel", "SamImageProcessor"),
+        "sam-hq": Classes(("sam_hq",), "SamHQConfig", "SamHQModel", "SamImageProcessor"),
     }
 )
 
@@ -36,7 +36,7 @@ class Sam:
 
     def encode(self, pictures: Sequence[Picture]) -> list[Code]:
         """Return image embeddings; SAM-HQ decodes early features of the encoder with them."""
-        given = self._pictures(list(pictures), return_tensors="pt", device=self._device.name)
+        given = prepared(self._pictures, pictures, self._device)
         seen = self._network.vision_encoder(given["pixel_values"])
         early = getattr(seen, "intermediate_embeddings", [])[:1]
         rows, cols = given["reshaped_input_sizes"][0].tolist()
@@ -76,8 +76,7 @@ def decode(
 
 
 def _load(weights: Weights, device: Device) -> Sam:
-    kind = weights.family.replace("-", "_")
-    network, pictures, _ = load(weights, {kind: _CLASSES[kind]}, device)
+    network, pictures, _ = load(weights, _CLASSES[weights.family], device)
     return Sam(network, pictures, device)
 
 

@@ -15,26 +15,22 @@ import torch
 
 from geoseg.backends.detections import Picture
 from geoseg.backends.models.device import Device
-from geoseg.backends.models.loading import Classes, load
+from geoseg.backends.models.loading import Classes, load, prepared
 from geoseg.backends.models.promptable import Code, Kind, Promptable, promptable
 from geoseg.backends.models.sam import decode, prepare
 from geoseg.backends.weights import Weights
 from geoseg.config import ModelOptions
 
-_CLASSES = {
-    "sam2": Classes("Sam2Config", "Sam2Model", "Sam2ImageProcessor"),
-    "edgetam": Classes("EdgeTamConfig", "EdgeTamModel", "Sam2ImageProcessor"),
-    "sam3-tracker": Classes("Sam3TrackerConfig", "Sam3TrackerModel", "Sam3ImageProcessor"),
-}
-
-_TYPES = MappingProxyType(
+_CLASSES = MappingProxyType(
     {
-        "sam2": ("sam2", "sam2_video"),
-        "edgetam": ("edgetam", "edgetam_video"),
-        "sam3-tracker": ("sam3_tracker", "sam3_video"),
+        name: Classes(kinds, f"{prefix}Config", f"{prefix}Model", f"{pictures}ImageProcessor")
+        for name, kinds, prefix, pictures in (
+            ("sam2", ("sam2", "sam2_video"), "Sam2", "Sam2"),
+            ("edgetam", ("edgetam", "edgetam_video"), "EdgeTam", "Sam2"),
+            ("sam3-tracker", ("sam3_tracker", "sam3_video"), "Sam3Tracker", "Sam3"),
+        )
     }
 )
-"""`model_type`s by family: of the picture model, and of the video model that contains it."""
 
 
 class Sam2:
@@ -46,7 +42,7 @@ class Sam2:
 
     def encode(self, pictures: Sequence[Picture]) -> list[Code]:
         """Return image embeddings on several levels."""
-        given = self._pictures(list(pictures), return_tensors="pt", device=self._device.name)
+        given = prepared(self._pictures, pictures, self._device)
         levels = self._network.get_image_embeddings(given["pixel_values"])
         return [
             Code(
@@ -66,8 +62,7 @@ class Sam2:
 
 
 def _load(weights: Weights, device: Device) -> Sam2:
-    classes = _CLASSES[weights.family]
-    network, pictures, _ = load(weights, dict.fromkeys(_TYPES[weights.family], classes), device)
+    network, pictures, _ = load(weights, _CLASSES[weights.family], device)
     return Sam2(network, pictures, device)
 
 

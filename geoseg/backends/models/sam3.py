@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from geoseg.backends.detections import Picture
 from geoseg.backends.models.detector import Answer, Kind, TextDetector, detector
 from geoseg.backends.models.device import Device
-from geoseg.backends.models.loading import Classes, Remembering
+from geoseg.backends.models.loading import Classes, Remembering, prepared
 from geoseg.backends.phrases import Phrase, passes
 from geoseg.config import ModelOptions
 
@@ -59,7 +58,7 @@ class Sam3:
 
     def look(self, pictures: Sequence[Picture]) -> Any:
         """Return what the encoder sees: once, for all phrases."""
-        given = self._pictures(list(pictures), return_tensors="pt", device=self._device.name)
+        given = prepared(self._pictures, pictures, self._device)
         return self._network.get_vision_features(given["pixel_values"])
 
     def answer(self, seen: Any, asked: Said, classes: int) -> list[Answer]:
@@ -86,12 +85,12 @@ class Sam3:
         return shape
 
 
-_CLASSES = Classes("Sam3Config", "Sam3Model", "Sam3ImageProcessor", "CLIPTokenizer")
-
 _KIND = Kind(
     "sam3",
     # Published weights are those of the video model, which contains this one.
-    MappingProxyType({"sam3": _CLASSES, "sam3_video": _CLASSES}),
+    Classes(
+        ("sam3", "sam3_video"), "Sam3Config", "Sam3Model", "Sam3ImageProcessor", "CLIPTokenizer"
+    ),
     # What its makers' documentation asks for; the code of transformers falls back to 0.3.
     0.5,
     Sam3,

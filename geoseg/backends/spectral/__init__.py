@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from geoseg.backends.regions import Found, answer, regions, whole
 from geoseg.backends.spectral import crowns, features, fitting, rules, words
 from geoseg.backends.spectral.crowns import CrownShape
 from geoseg.backends.spectral.features import Features
-from geoseg.backends.spectral.fitting import Samples, Scale
+from geoseg.backends.spectral.fitting import Samples
 from geoseg.backends.spectral.indices import Plane
 from geoseg.backends.spectral.rules import Other, Rule, Threshold
 from geoseg.backends.spectral.words import KNOWN_WORDS
@@ -28,6 +29,7 @@ from geoseg.instances import Instances
 from geoseg.legend import Legend
 from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader, sample
+from geoseg.scale import Scale, fit_scale
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +133,7 @@ class Spectral:
         blocks = [(data, valid) for _, data, valid in sample(raster)]
         roles = {role: number - 1 for role, number in raster.roles.items()}
         dtype = raster.bands[0].dtype
-        scale = fitting.fit_scale(dtype, blocks, sorted(set(roles.values())))
+        scale = fit_scale(dtype, blocks, sorted(set(roles.values())))
         scene = _scene(raster, scale)
         samples = fitting.Samples(blocks, roles, scale)
         choice = _Choice(raster, scene, scale.levels, samples)
@@ -332,25 +334,10 @@ def _fill(plan: _Plan, logits: Mapping[str, Plane], out: NDArray[np.float32]) ->
             out[k] *= 1 - out[part]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """One instance of a tile."""
-
-    cls: int
-    box: tuple[int, int, int, int]
-    mask: NDArray[np.bool_]
-    evidence: Plane
-
-    @property
-    def score(self) -> float:
-        """Mean evidence: which of two objects keeps a pixel that both claim."""
-        return float(self.evidence[self.mask].mean(dtype=np.float64))
-
-
 def _segment(plan: _Plan, tile: Pixels) -> Instances:
     planes = _evidence(plan, tile)
-    found: list[_Found] = []
-    covers: list[_Found] = []
+    found: list[Found] = []
+    covers: list[Found] = []
     # Regions that only meet outside the trusted window must not become one.
     counted = np.zeros_like(tile.valid)
     inside = tile.trust.slices_in(tile.window)
@@ -359,18 +346,14 @@ def _segment(plan: _Plan, tile: Pixels) -> Instances:
         least = np.float32(wanted.threshold)
         mask = (evidence >= least) & counted
         if wanted.shape == "cover":
-            if mask.any():
-                box = (0, 0, mask.shape[1], mask.shape[0])
-                covers.append(_Found(cls, box, mask, evidence))
+            covers += whole(cls, mask, evidence)
         elif wanted.shape == "crowns" and plan.crown is not None:
             shown = np.where(tile.valid, evidence, np.float32(0))
-            found += _cut(cls, crowns.delineate(shown, mask, plan.crown), evidence)
+            found += regions(cls, crowns.delineate(shown, mask, plan.crown), evidence)
         else:
             labels, _ = ndimage.label(_opened(tile.valid & (evidence >= least)) & counted)
-            found += _cut(cls, labels, evidence)
-    # A cover's pixels carry their own evidence, and no score is asked of it.
-    scores = [*(f.score for f in found), *(0.0 for _ in covers)]
-    return _instances([*found, *covers], scores)
+            found += regions(cls, labels, evidence)
+    return answer(found, covers)
 
 
 def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -380,24 +363,3 @@ def _opened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         ndimage.binary_erosion(mask, square, border_value=1), square
     )
     return kept
-
-
-def _cut(cls: int, labels: NDArray[np.int32], evidence: Plane) -> Iterator[_Found]:
-    """Yield each label as an instance cropped to its box."""
-    for label, where in enumerate(ndimage.find_objects(labels), 1):
-        if where is not None:
-            rows, cols = where
-            box = (cols.start, rows.start, cols.stop, rows.stop)
-            yield _Found(cls, box, labels[where] == label, evidence[where])
-
-
-def _instances(found: Sequence[_Found], scores: Sequence[float]) -> Instances:
-    if not found:
-        return Instances.empty()
-    return Instances(
-        boxes=np.array([f.box for f in found], np.int32),
-        masks=[f.mask for f in found],
-        classes=np.array([f.cls for f in found], np.int32),
-        scores=np.array(scores, np.float32),
-        evidence=[f.evidence for f in found],
-    )

@@ -1,4 +1,4 @@
-"""What is fitted once per run? The scale of samples, and thresholds within sane brackets.
+"""What is fitted once per run? Thresholds within sane brackets.
 
 All statistics come from `geoseg.raster.sample`, a lattice of windows that does not know the tiling.
 """
@@ -6,7 +6,6 @@ All statistics come from `geoseg.raster.sample`, a lattice of windows that does 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,18 +14,9 @@ from numpy.typing import NDArray
 from geoseg.backends.spectral.features import Features
 from geoseg.backends.spectral.indices import Plane
 from geoseg.backends.spectral.rules import Rule, Threshold, Where
-
-DARKEST = 1e-4
-"""Least reflectance: keeps every ratio defined."""
+from geoseg.scale import Block, Scale
 
 _BINS = 256
-_LARGEST_FRACTION = 2.0
-"""Floats up to here are reflectance as they are."""
-_LANDSAT_LOW, _LANDSAT_HIGH = 5000, 7300
-"""Landsat Collection 2 never stores less than the first for a real surface; 7273 is black."""
-_BYTE_HIGH = 255
-_TEN_THOUSANDTHS_HIGH = 20_000
-"""Integers up to here are reflectance times 10,000, with room for clouds and snow."""
 _CONVINCING = 0.7
 """Share of the variance a split must explain before it moves a threshold; a single bell gives
 2 / pi = 0.64."""
@@ -36,51 +26,6 @@ _NEAR = 4
 """Bins on either side over which density is averaged."""
 _LEAST_SHARE = 0.02
 """A class smaller than this is taken as absent from the scene."""
-
-Block = tuple[NDArray[Any], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """`reflectance = sample * factor + offset`, not below DARKEST."""
-
-    factor: float
-    offset: float
-    levels: str
-    """`reflectance`, or `display` for 8-bit pictures."""
-
-    def apply(self, samples: NDArray[Any]) -> Plane:
-        """Return scaled samples of one band, NaN and less as DARKEST."""
-        plane = samples.astype(np.float32)
-        plane *= np.float32(self.factor)
-        plane += np.float32(self.offset)
-        return np.fmax(plane, np.float32(DARKEST), out=plane)
-
-
-def fit_scale(dtype: str, blocks: Sequence[Block], numbers: Sequence[int]) -> Scale:
-    """Guess what samples mean from their type and range.
-
-    Args:
-        dtype: NumPy name of the sample type.
-        blocks: (band, row, col) samples and (row, col) validity.
-        numbers: 0-based bands in use.
-    """
-    if dtype == "uint8":
-        # Half a count more, so that black pixels have defined ratios.
-        return Scale(1 / 255, 0.5 / 255, "display")
-    values = [data[b][valid].astype(np.float64) for data, valid in blocks for b in numbers]
-    joined = np.concatenate(values or [np.zeros(1)])
-    low, high = (float(v) for v in np.percentile(joined, (1, 99)))
-    if dtype.startswith("float") and high <= _LARGEST_FRACTION:
-        return Scale(1.0, 0.0, "reflectance")
-    if low >= _LANDSAT_LOW and high > _LANDSAT_HIGH:
-        # Landsat Collection 2 surface reflectance: 2.75e-5 * DN - 0.2.
-        return Scale(2.75e-5, -0.2, "reflectance")
-    if high <= _BYTE_HIGH:
-        return Scale(1 / 255, 0.5 / 255, "display")
-    if high <= _TEN_THOUSANDTHS_HIGH:
-        return Scale(1e-4, 0.0, "reflectance")
-    return Scale(1 / 65535, 0.0, "display")
 
 
 def scaled(data: NDArray[Any], roles: Mapping[str, int], scale: Scale) -> dict[str, Plane]:

@@ -7,10 +7,9 @@ People type many words for few things. Every alias leads to one concept; each co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from geoseg.errors import BackendError
+from geoseg.backends.vocabulary import known
 
 CONCEPTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -64,8 +63,6 @@ NARROWER: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """Concepts that are a part of another: beside them the wider one means the rest."""
 
-_ADJECTIVES = frozenset({"dense", "green", "tropical", "natural", "dry", "small", "large", "big"})
-
 _CONCEPT_OF = {alias: name for name, aliases in CONCEPTS.items() for alias in aliases}
 
 KNOWN_WORDS: tuple[str, ...] = tuple(sorted(_CONCEPT_OF))
@@ -78,31 +75,4 @@ def concept_of(word: str) -> str:
     Raises:
         BackendError: It means none; the message names the closest known words.
     """
-    plain = " ".join(word.casefold().replace("-", " ").replace("_", " ").split())
-    for form in _forms(plain):
-        if form in _CONCEPT_OF:
-            return _CONCEPT_OF[form]
-    near = get_close_matches(plain, KNOWN_WORDS, 3, 0.6) or tuple(CONCEPTS)
-    kind = "closest" if near != tuple(CONCEPTS) else "it knows"
-    raise BackendError(
-        f"backend 'spectral' does not know the word '{word}' ({kind}: {', '.join(near)}); "
-        "pick a known word, or a model that reads free text with --backend"
-    )
-
-
-def _forms(text: str) -> list[str]:
-    """Return the ways to read a phrase: as typed, singular, without leading adjectives."""
-    words = text.split()
-    while len(words) > 1 and words[0] in _ADJECTIVES and text not in _CONCEPT_OF:
-        words = words[1:]
-    forms = [text]
-    for phrase in (text, " ".join(words)):
-        forms.append(phrase)
-        head, _, last = phrase.rpartition(" ")
-        forms += [f"{head} {singular}".strip() for singular in _singulars(last)]
-    return forms
-
-
-def _singulars(word: str) -> list[str]:
-    endings = (("ies", "y"), ("ves", "f"), ("es", ""), ("s", ""))
-    return [word[: -len(end)] + back for end, back in endings if word.endswith(end)]
+    return _CONCEPT_OF[known(word, KNOWN_WORDS, "spectral", tuple(CONCEPTS))]

@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_halved(saved, monkeypatch):
 
     monkeypatch.setattr(CLIPSeg, "_look", little)
     assert len(backend.evidence(pictures(), SHAPES)) == 4
-    assert backend.take_notes() == (
+    assert backend._portions.take_notes() == (
         "out of device memory: tiles at once 4 -> 2",
         "out of device memory: tiles at once 2 -> 1",
     )
@@ -157,4 +157,4 @@ def test_it_says_what_it_is(saved):
     assert backend.identity.startswith("clipseg ")
     assert backend.facts()[0]["family"] == "clipseg"
     assert (backend.halo_px, backend.usual_tile_px, backend.usual_threshold) == (16, 352, 0.3)
-    assert backend.wants_picture
+    assert backend.wants_rgb

@@ -1,162 +1,190 @@
-"""Weights that are damaged, of another kind or malicious: one line, and no code of theirs runs."""
+"""Loading runs no code, opens no socket, and says in one line what is wrong with the files."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from pathlib import Path
+import socket
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from geoseg.backends.models import sam, sam2
-from geoseg.backends.models.clipseg import clipseg
-from geoseg.backends.models.sam3 import sam3
+from geoseg import LandClass, Legend
+from geoseg.backends.models.loading import Remembering
+from geoseg.backends.models.owl import owlv2
 from geoseg.config import ModelOptions
 from geoseg.errors import BackendError
 
 CPU = ModelOptions(device="cpu")
-
-
-class Bomb:
-    """What a pickle can carry: a call that is made when it is opened."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
+TREES = Legend(classes=[LandClass(name="tree", threshold=0.0)])
 
 
 @pytest.fixture
-def copied(saved, tmp_path):
-    """Return a copy of a tiny model's folder, to be damaged."""
-    return lambda name: Path(shutil.copytree(saved(name), tmp_path / name))
+def folder(saved, tmp_path):
+    """A copy of a good model to spoil."""
+    return shutil.copytree(saved("owlv2"), tmp_path / "model")
 
 
-def refused(make, source):
+def load(folder):
+    return owlv2(str(folder), CPU).ask(TREES)
+
+
+def refused(folder) -> str:
     with pytest.raises(BackendError) as caught:
-        make(str(source), CPU).ready()
+        load(folder)
     message = str(caught.value)
     assert "\n" not in message
+    assert len(message) < 500
     return message
 
 
-@pytest.mark.parametrize("inside", [False, True])
-def test_a_pth_that_tries_to_run_code_is_refused(tmp_path, inside):
-    marker, file = tmp_path / "marker", tmp_path / "sam_vit_evil.pth"
-    bomb = Bomb(marker)
-    torch.save({"image_encoder.pos_embed": bomb} if inside else bomb, file)
-    assert "nothing else is read from a pickle" in refused(sam.sam, file)
-    assert not marker.exists()
-    with file.open("rb") as opened:
-        torch.load(opened, weights_only=False)
-    assert marker.exists(), "the bomb is none"
+class Bomb:
+    """What a hostile pickle holds: unpickling it makes a folder."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
 
 
-def test_a_bin_that_tries_to_run_code_is_refused(copied, tmp_path):
-    folder, marker = copied("sam2"), tmp_path / "marker"
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00001.bin"])
+def test_a_pickle_that_tries_to_run_code_is_refused_and_does_not(folder, tmp_path, name):
     (folder / "model.safetensors").unlink()
-    torch.save({"no_memory_embedding": Bomb(marker)}, folder / "pytorch_model.bin")
-    assert "not a plain collection of tensors" in refused(sam2.sam2, folder)
-    assert not marker.exists()
+    torch.save({"weights": Bomb(tmp_path / "owned")}, folder / name)
+    if "-of-" in name:
+        index = {"metadata": {}, "weight_map": {"weights": name}}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert "damaged or are not a plain collection of tensors" in refused(folder)
+    assert not (tmp_path / "owned").exists()
 
 
-def test_a_bin_of_tensors_is_read(copied, saved):
-    from safetensors.torch import load_file
-
-    folder = copied("sam2")
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+def test_a_pickle_of_tensors_is_read_where_there_is_nothing_safer(folder):
+    weights = load_file(folder / "model.safetensors")
+    torch.save(weights, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    assert sam2.sam2(str(folder), CPU).ready().facts() != sam2.sam2(str(saved("sam2")), CPU).facts()
+    assert load(folder).asked
 
 
-@pytest.mark.parametrize("kept", [0, 5, 0.5, 0.99])
-def test_safetensors_that_are_cut_short_are_refused(copied, kept):
-    file = copied("sam2") / "model.safetensors"
-    whole = file.read_bytes()
-    file.write_bytes(whole[: kept if isinstance(kept, int) else int(len(whole) * kept)])
-    assert "weights of" in refused(sam2.sam2, file.parent)
+def test_safetensors_are_preferred(folder, tmp_path):
+    torch.save({"weights": Bomb(tmp_path / "owned")}, folder / "pytorch_model.bin")
+    assert load(folder).asked
+    assert not (tmp_path / "owned").exists()
 
 
-def test_a_pth_that_is_cut_short_is_refused(saved, tmp_path):
-    file = tmp_path / "sam.pth"
-    file.write_bytes(saved("segment-anything").read_bytes()[:1000])
-    assert "is damaged" in refused(sam.sam, file)
+@pytest.mark.parametrize("keep", [0, 7, 100, 5000])
+def test_weights_that_are_cut_short_are_refused(folder, keep):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    assert "are damaged" in refused(folder)
 
 
-@pytest.mark.parametrize("found", [{"weight": torch.ones(2)}, [torch.ones(2)], torch.ones(2), {}])
-def test_a_pth_of_something_else_is_refused(tmp_path, found):
-    torch.save(found, tmp_path / "other.pth")
-    assert "segment-anything" in refused(sam.sam, tmp_path / "other.pth")
+def test_a_shard_that_is_missing_is_noticed(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights.pop(next(k for k in weights if "box_head" in k))
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    message = refused(folder)
+    assert "do not fill a Owlv2ForObjectDetection: 1 tensors are missing (box_head" in message
 
 
-def test_a_pth_with_a_tensor_of_another_shape_is_refused(saved, tmp_path):
-    tensors = torch.load(saved("segment-anything"), weights_only=True)
-    tensors["mask_decoder.iou_token.weight"] = torch.ones(1, 5)
-    torch.save(tensors, tmp_path / "odd.pth")
-    assert "does not hold the tensors of SAM" in refused(sam.sam, tmp_path / "odd.pth")
+def test_tensors_of_another_size_are_noticed(folder):
+    weights = load_file(folder / "model.safetensors")
+    name = next(k for k in weights if "box_head" in k and weights[k].dim() == 2)
+    weights[name] = weights[name][:1].clone()
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert "shape" in refused(folder)
+
+
+def test_a_model_of_another_family_is_named(saved):
+    with pytest.raises(BackendError) as caught:
+        owlv2(str(saved("owlvit")), CPU).ask(TREES)
+    assert "holds a model of type 'owlvit'; backend owlv2 runs owlv2" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "found"),
+    ("text", "words"),
     [
-        (sam.sam, "sam2", "'sam2'; backend sam runs sam"),
-        (sam.sam_hq, "sam", "'sam'; backend sam-hq runs sam_hq"),
-        (sam2.sam2, "edgetam", "'edgetam'; backend sam2 runs sam2 or sam2_video"),
-        (sam2.edgetam, "sam2", "'sam2'; backend edgetam runs edgetam or edgetam_video"),
+        (None, "has no config.json"),
+        ("{", "config.json of"),
+        ("[]", "is damaged: no object"),
+        ("{}", "a model of type 'None'"),
     ],
 )
-def test_a_model_of_another_family_is_named(saved, make, name, found):
-    assert f"holds a model of type {found}" in refused(make, saved(name))
+def test_a_configuration_that_is_none_is_refused(folder, text, words):
+    config = folder / "config.json"
+    config.unlink()
+    if text is not None:
+        config.write_text(text)
+    assert words in refused(folder)
 
 
-def test_words_models_name_other_families_too(saved):
-    with pytest.raises(BackendError, match="type 'sam2'; backend sam3 runs sam3 or sam3_video"):
-        _ = sam3(str(saved("sam2")), CPU)._family
-    with pytest.raises(BackendError, match="type 'sam'; backend clipseg runs clipseg"):
-        _ = clipseg(str(saved("sam")), CPU)._loaded
-
-
-def test_missing_tensors_are_counted(copied):
-    from safetensors.torch import load_file, save_file
-
-    file = copied("sam2") / "model.safetensors"
-    tensors = load_file(file)
-    some = {k: v for k, v in tensors.items() if not k.startswith("mask_decoder")}
-    save_file(some, file, {"format": "pt"})
-    message = refused(sam2.sam2, file.parent)
-    assert f"{len(tensors) - len(some)} tensors are missing" in message
-
-
-def test_code_that_a_configuration_names_is_not_run(copied):
-    folder = copied("sam2")
+def test_a_configuration_cannot_name_code(folder, tmp_path, monkeypatch):
+    """Neither a module of the folder (auto_map) nor a kernel of the hub is looked at."""
+    (folder / "evil.py").write_text(f"import os; os.mkdir({str(tmp_path / 'owned')!r})\n")
     config = json.loads((folder / "config.json").read_text())
-    evil = {"AutoModel": "evil.Evil", "AutoConfig": "evil.Config"}
-    config |= {"auto_map": evil, "_attn_implementation": "someone/kernel"}
-    config["vision_config"]["auto_map"] = evil
+    config["auto_map"] = {"AutoModel": "evil.Model", "AutoConfig": "evil.Config"}
+    for part in (config, config["vision_config"], config["text_config"]):
+        part["_attn_implementation_internal"] = "someone/kernel:run"
+        part["_attn_implementation"] = "someone/kernel:run"
+        part["attn_implementation"] = "someone/kernel:run"
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "evil.py").write_text("raise SystemExit('ran')")
-    sam2.sam2(str(folder), CPU).ready()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert load(folder).asked
+    assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"model_type": "sam2"', "\x00"])
-def test_a_damaged_configuration_is_named(copied, text):
-    folder = copied("sam2")
-    (folder / "config.json").write_text(text)
-    assert "config.json of" in refused(sam2.sam2, folder)
-    (folder / "config.json").unlink()
-    assert "has no config.json" in refused(sam2.sam2, folder)
+def test_offline_opens_no_socket_from_the_first_byte_to_the_answer(folder, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    detector = owlv2(str(folder), ModelOptions(device="cpu", offline=True)).ask(TREES)
+    assert len(detector.detect([np.zeros((48, 48, 3), np.uint8)])) == 1
 
 
-def test_a_folder_without_an_image_processor_is_named(copied):
-    folder = copied("sam2")
-    for file in (*folder.glob("*processor*.json"), *folder.glob("preprocessor*.json")):
+@pytest.mark.parametrize("name", ["tokenizer.json", "processor_config.json"])
+def test_a_folder_without_vocabulary_or_processor_is_refused(folder, name):
+    for file in folder.glob(f"{name.split('_')[0].split('.')[0]}*"):
         file.unlink()
-    assert "lacks what Sam2ImageProcessor needs" in refused(sam2.sam2, folder)
+    assert "fetch the whole folder again" in refused(folder)
 
 
-def test_a_file_where_a_folder_is_meant_is_named(saved):
-    message = refused(sam2.sam2, saved("sam2") / "model.safetensors")
-    assert "is a single file; backend sam2 wants a folder" in message
+def test_a_device_that_is_not_there_is_refused_before_weights_are_looked_for():
+    with pytest.raises(BackendError) as caught:
+        owlv2("nowhere", ModelOptions(device="cuda:7"))
+    assert "--device cuda:7 is not there (this machine has " in str(caught.value)
+
+
+def test_a_remembered_part_works_once_per_tensor_and_its_lists_are_copies():
+    class Part(torch.nn.Module):
+        worked = 0
+        size = 3
+
+        def forward(self, x):
+            self.worked += 1
+            return [x + 1], {"a": (x,)}
+
+    part = Part()
+    kept = Remembering(part, most=2)
+    first, second, third = (torch.zeros(1) + k for k in range(3))
+    kept(first)[0].append("spoilt")
+    assert len(kept(first)[0]) == 1
+    assert kept(x=second)[0][0].item() == 2
+    assert part.worked == 2
+    kept(third)
+    kept(second)
+    assert part.worked == 3
+    kept(first)
+    assert part.worked == 4
+    assert kept.size == 3
+    with pytest.raises(TypeError, match="no tensor"):
+        kept("text")

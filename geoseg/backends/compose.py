@@ -1,0 +1,130 @@
+"""How does a text become a backend?
+
+spectral                     a backend of its own
+grounding-dino+sam2          a detector and a segmenter: words -> boxes -> masks
+grounding-dino               a detector alone: its boxes are the outlines
+sam2, with boxes             a segmenter whose boxes or points are the user's
+everything:sam2              a segmenter on a lattice of points: no words
+NAME:WEIGHTS                 with other weights: a folder, a file, OWNER/NAME@REVISION
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from geoseg.backends import Backend, available, find, make, of_role
+from geoseg.backends.clouds import Cloudless
+from geoseg.backends.everything import Everything
+from geoseg.backends.given import given
+from geoseg.backends.prompted import Prompted
+from geoseg.backends.searching import Searching
+from geoseg.config import ModelOptions
+from geoseg.errors import BackendError
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    Layer: TypeAlias = str | Path | gpd.GeoDataFrame
+
+EVERYTHING = "everything"
+"""Prefix of a segmenter that is asked for every segment it sees."""
+
+
+def load(
+    spec: str,
+    options: ModelOptions | None = None,
+    boxes: Layer | None = None,
+) -> Backend:
+    """Return the backend that a text describes (see the top of this file).
+
+    Args:
+        spec: `NAME`, `NAME:WEIGHTS`, `DETECTOR+SEGMENTER` or `everything:SEGMENTER`.
+        options: How models are run.
+        boxes: A vector layer whose boxes and points a segmenter is asked for.
+
+    Raises:
+        BackendError: No such name or combination; the message lists what there is.
+        MissingDependencyError: It needs an extra that is not installed.
+    """
+    options = options or ModelOptions()
+    first, plus, second = _parts(spec)
+    name, argument = _named(first)
+    if name == EVERYTHING and not plus:
+        return _everything(argument, options, boxes)
+    info = find(name)
+    if boxes is not None and (plus or info.role != "segmenter"):
+        raise BackendError(
+            f"boxes are given, but backend '{spec}' finds its own; use a segmenter alone, as sam2 "
+            f"(one of: {', '.join(of_role('segmenter'))})"
+        )
+    if not plus and info.role == "backend":
+        backend: Backend = make(info, argument, options)
+        return backend
+    if not plus and info.role == "segmenter" and boxes is None:
+        raise BackendError(
+            f"backend '{name}' outlines boxes but finds none: pair it with a detector, as "
+            f"grounding-dino+{name}, give --boxes LAYER, or use everything:{name}"
+        )
+    return _prompted(spec, (first, second), options, boxes)
+
+
+def _prompted(
+    spec: str,
+    parts: tuple[str, str],
+    options: ModelOptions,
+    boxes: Layer | None,
+) -> Backend:
+    names = [_named(part) for part in parts if part]
+    infos = [find(name) for name, _ in names]
+    if len(infos) == 2 and [i.role for i in infos] != ["detector", "segmenter"]:
+        raise BackendError(
+            f"backend '{spec}' is not a detector and a segmenter; the first of "
+            f"{', '.join(of_role('detector'))}, the second of {', '.join(of_role('segmenter'))}"
+        )
+    made = [make(info, arg, options) for info, (_, arg) in zip(infos, names, strict=True)]
+    if boxes is not None:
+        return Prompted(given(boxes), made[0], options.gsd)
+    return Prompted(Searching(made[0]), made[1] if len(made) == 2 else None, options.gsd)
+
+
+def _everything(segmenter: str | None, options: ModelOptions, boxes: Layer | None) -> Backend:
+    name, argument = _named(segmenter or "")
+    if boxes is not None or find(name).role != "segmenter":
+        raise BackendError(
+            f"everything: takes a segmenter and no boxes, as everything:sam2 (one of: "
+            f"{', '.join(of_role('segmenter'))})"
+        )
+    return Everything(make(find(name), argument, options), options.gsd)
+
+
+def _parts(spec: str) -> tuple[str, str, str]:
+    """Cut `DETECTOR+SEGMENTER` at a plus that a name follows: paths may hold one too."""
+    for k, char in enumerate(spec):
+        if char == "+" and _named(spec[k + 1 :])[0] in available():
+            return spec[:k], "+", spec[k + 1 :]
+    return (spec, "", "") if "+" not in spec or ":" in spec else spec.partition("+")
+
+
+def _named(part: str) -> tuple[str, str | None]:
+    name, colon, argument = part.partition(":")
+    return name.strip(), argument.strip() if colon else None
+
+
+def needs_words(spec: str, boxes: Layer | None) -> bool:
+    """Tell whether a backend must be told what to look for."""
+    return boxes is None and _named(spec)[0] != EVERYTHING
+
+
+def cloudless(backend: Backend, masker: str | Backend, options: ModelOptions) -> Backend:
+    """Return a backend for which cloud and shadow belong to nothing.
+
+    Args:
+        backend: Whose answers are cut.
+        masker: What knows cloud and shadow, by name or as an object.
+        options: How models are run.
+
+    Raises:
+        BackendError: There is no such backend.
+    """
+    return Cloudless(backend, load(masker, options) if isinstance(masker, str) else masker)

@@ -1,0 +1,187 @@
+"""What if the user knows where things are? Boxes and points of a vector layer as prompts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.backends.detections import Detections, Picture
+from geoseg.errors import BackendError
+from geoseg.legend import LandClass, Legend
+from geoseg.pixels import Pixels
+from geoseg.raster import RasterReader
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+CLASS_COLUMN = "class"
+"""Column that names the class of each prompt, as in the maps geoseg writes."""
+
+_NAMELESS = "object"
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A prompter that hands out the boxes and points of a layer."""
+
+    geometry: NDArray[np.object_]
+    """(n,) shapely geometries in the CRS of the layer: points, or anything that has a box."""
+    names: tuple[str, ...]
+    """(n,) class of each, empty where the layer has no such column."""
+    crs: str | None
+    """WKT of the layer, or None."""
+    source: str
+    """What to call the layer in messages."""
+    boxes: NDArray[np.float64] | None = None
+    """(n, 4) in pixels of the raster; set by `fit`."""
+    classes: NDArray[np.int32] | None = None
+    """(n,) index into the legend; set by `fit`."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of geometries and classes."""
+        digest = hashlib.sha256(b"".join(shapely.to_wkb(self.geometry).tolist()))
+        digest.update(repr((self.names, self.crs)).encode())
+        return f"boxes {digest.hexdigest()[:12]}"
+
+    @property
+    def usual_threshold(self) -> float:
+        """None: what the user points at is there."""
+        return 0.0
+
+    def words(self) -> Legend:
+        """Return the classes that the layer names, in the order of their first mention."""
+        names = list(dict.fromkeys(self.names)) or [_NAMELESS]
+        return Legend(classes=tuple(LandClass(name=name, kind="object") for name in names))
+
+    def fit(self, raster: RasterReader, legend: Legend) -> Given:
+        """Return the prompts in pixels of the raster.
+
+        Raises:
+            BackendError: No prompt lies in the raster, or none is of a class of the legend.
+        """
+        classes = self._classes(legend)
+        boxes = self._boxes(raster)
+        frame = raster.frame
+        kept = (
+            (classes >= 0)
+            & np.isfinite(boxes).all(axis=1)
+            & (boxes[:, 2] > 0)
+            & (boxes[:, 3] > 0)
+            & (boxes[:, 0] < frame.width)
+            & (boxes[:, 1] < frame.height)
+        )
+        if not kept.any():
+            raise BackendError(
+                f"none of the {len(boxes)} features of {self.source} lies in the raster; is its "
+                "coordinate reference system right?"
+            )
+        return replace(self, boxes=boxes[kept], classes=classes[kept])
+
+    def _classes(self, legend: Legend) -> NDArray[np.int32]:
+        if not self.names or len(legend.classes) == 1:
+            if len(legend.classes) > 1:
+                raise BackendError(
+                    f"{self.source} has no column '{CLASS_COLUMN}' to tell the "
+                    f"{len(legend.classes)} classes of the legend apart; ask for one class"
+                )
+            return np.zeros(len(self.geometry), np.int32)
+        index = {c.name.casefold(): k for k, c in enumerate(legend.classes)}
+        found = np.array([index.get(name.casefold(), -1) for name in self.names], np.int32)
+        if (found < 0).all():
+            raise BackendError(
+                f"no feature of {self.source} is of a class of the legend; its column "
+                f"'{CLASS_COLUMN}' has {', '.join(sorted(set(self.names))[:6])}"
+            )
+        return found
+
+    def _boxes(self, raster: RasterReader) -> NDArray[np.float64]:
+        import geopandas as gpd
+
+        frame = raster.frame
+        shapes = gpd.GeoSeries(self.geometry, crs=self.crs)
+        if self.crs is not None and frame.crs is not None:
+            shapes = shapes.to_crs(frame.crs)
+        elif (self.crs is None) != (frame.crs is None):
+            lacks = self.source if self.crs is None else "the raster"
+            raise BackendError(
+                f"{lacks} has no coordinate reference system, the other has one; set it with "
+                "ogr2ogr -a_srs or gdal_edit -a_srs"
+            )
+        back = ~frame.transform
+        in_pixels = shapely.transform(
+            shapes.to_numpy(),
+            lambda xy: np.column_stack(
+                (
+                    back.a * xy[:, 0] + back.b * xy[:, 1] + back.c,
+                    back.d * xy[:, 0] + back.e * xy[:, 1] + back.f,
+                )
+            ),
+        )
+        bounds: NDArray[np.float64] = shapely.bounds(in_pixels)
+        return bounds
+
+    def prompt(self, tiles: Sequence[Pixels], pictures: Sequence[Picture]) -> list[Detections]:
+        """Return the prompts that each tile sees a part of, boxes cut to the tile."""
+        return [self._of(t, p.shape) for t, p in zip(tiles, pictures, strict=True)]
+
+    def _of(self, tile: Pixels, shape: tuple[int, ...]) -> Detections:
+        if self.boxes is None or self.classes is None:
+            raise BackendError("boxes are not fitted to a raster; call fit(raster, legend) first")
+        window = tile.window
+        low = np.maximum(self.boxes[:, :2], (window.x0, window.y0))
+        high = np.minimum(self.boxes[:, 2:], (window.x1, window.y1))
+        point = (self.boxes[:, :2] == self.boxes[:, 2:]).all(axis=1)
+        # A point on the far edge belongs to the next pixel.
+        here = np.where(
+            point, ((low == self.boxes[:, :2]) & (low < (window.x1, window.y1))).all(axis=1),
+            (high > low).all(axis=1),
+        )  # fmt: skip
+        scale = np.array((shape[1] / window.width, shape[0] / window.height) * 2)
+        corner = np.array((window.x0, window.y0) * 2)
+        boxes = (np.column_stack((low, high))[here] - corner) * scale
+        count = int(here.sum())
+        return Detections(
+            boxes.astype(np.float32), self.classes[here], np.full(count, np.nan, np.float32)
+        )
+
+
+def given(layer: str | Path | gpd.GeoDataFrame) -> Given:
+    """Read the prompts of a layer.
+
+    Args:
+        layer: A vector file, or a GeoDataFrame; polygons and lines give their boxes in the pixels
+            of the raster, points are points. A column `class` names their classes.
+
+    Raises:
+        BackendError: It cannot be read, or holds no geometry.
+    """
+    import geopandas as gpd
+
+    source = "the layer of boxes"
+    if isinstance(layer, str | Path):
+        source = str(layer)
+        if not Path(layer).exists():
+            raise BackendError(f"no such file: {layer} (--boxes takes a vector layer)")
+        try:
+            layer = gpd.read_file(layer)
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise BackendError(f"{source} is no vector layer that can be read: {reason}") from error
+    if not isinstance(layer, gpd.GeoDataFrame):
+        raise BackendError(f"{source} has no geometry; --boxes takes boxes or points")
+    layer = layer[~(layer.geometry.is_empty | layer.geometry.isna())].explode(ignore_index=True)
+    if layer.empty:
+        raise BackendError(f"{source} has no features; --boxes takes boxes or points")
+    names: tuple[str, ...] = ()
+    if CLASS_COLUMN in layer:
+        names = tuple(str(v) for v in layer[CLASS_COLUMN])
+    crs = None if layer.crs is None else layer.crs.to_wkt()
+    return Given(layer.geometry.to_numpy(), names, crs, source)

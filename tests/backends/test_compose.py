@@ -1,0 +1,73 @@
+"""A text becomes a backend, whatever paths hold."""
+
+from __future__ import annotations
+
+import pytest
+from prompts import Boxes, Outlines
+
+from geoseg import backends
+from geoseg.backends import BackendInfo
+from geoseg.backends.compose import _named, _parts, load, needs_words
+from geoseg.backends.prompted import Prompted
+from geoseg.config import ModelOptions
+
+ASKED: list[tuple[str | None, ModelOptions]] = []
+
+
+def find(weights, options):
+    ASKED.append((weights, options))
+    return Boxes((0,))
+
+
+def cut(weights, options):
+    ASKED.append((weights, options))
+    return Outlines()
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Known parts that load nothing."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "fake_parts", sys.modules[__name__])
+    made = {
+        name: BackendInfo(name, f"fake_parts:{function}", name, role=role, configurable=True)
+        for name, function, role in (("find", "find", "detector"), ("cut", "cut", "segmenter"))
+    }
+    monkeypatch.setattr(backends, "BUILT_IN", {**backends.BUILT_IN, **made})
+    ASKED.clear()
+
+
+@pytest.mark.parametrize(
+    ("spec", "weights"),
+    [
+        ("find+cut", [None, None]),
+        ("find:a/b@v1+cut", ["a/b@v1", None]),
+        ("find+cut:/models/sam+hq", [None, "/models/sam+hq"]),
+        ("find:/my+files/x+cut:C:\\weights", ["/my+files/x", "C:\\weights"]),
+        ("find", [None]),
+        ("find:./owl", ["./owl"]),
+    ],
+)
+def test_parts_and_their_weights(fake, spec, weights):  # noqa: ARG001
+    options = ModelOptions(gsd=0.5)
+    made = load(spec, options)
+    assert isinstance(made, Prompted)
+    assert [w for w, _ in ASKED] == weights
+    assert all(o is options for _, o in ASKED)
+    assert made.gsd_m == 0.5
+    assert (made.segmenter is None) == (len(weights) == 1)
+
+
+def test_a_plus_that_no_name_follows_belongs_to_the_path():
+    assert _parts("sam:/a+b/c") == ("sam:/a+b/c", "", "")
+    assert _parts("owlv2:/a+b+sam") == ("owlv2:/a+b", "+", "sam")
+    assert _named("sam2 : x") == ("sam2", "x")
+
+
+@pytest.mark.parametrize(
+    ("spec", "boxes", "needed"),
+    [("everything:sam2", None, False), ("sam2", "x.gpkg", False), ("owlv2+sam", None, True)],
+)
+def test_who_must_be_told_what_to_look_for(spec, boxes, needed):
+    assert needs_words(spec, boxes) == needed

@@ -16,7 +16,7 @@ import torch
 from scipy import ndimage
 
 from geoseg.backends.detections import Picture
-from geoseg.backends.models.device import Portions, choose
+from geoseg.backends.models.device import Portions, check_finite, choose
 from geoseg.backends.models.loading import Classes, Remembering, load, prepared
 from geoseg.backends.models.upsampling import upsampler
 from geoseg.backends.phrases import Phrase, passes, phrases
@@ -40,7 +40,7 @@ _CLASSES = Classes(
 )
 
 USUAL_THRESHOLD = 0.3
-"""The reference leaves the choice to the user; its heat maps seldom come near 1."""
+"""Its makers recommend none; users commonly cut at 0.3 to 0.5."""
 
 PICTURE_PX = 352
 """Side of the pictures it was trained on."""
@@ -189,6 +189,7 @@ class CLIPSeg:
         up = upsampler(rows, cols, str(heat.device))
         with torch.inference_mode():
             planes: Plane = up.values(heat, up.whole).clamp(0, 1).cpu().numpy()
+        check_finite(planes)
         return planes
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.backends.detections import Detections, Picture, join
-from geoseg.backends.models.device import Device, Portions, choose
+from geoseg.backends.models.device import Device, Portions, check_finite, choose
 from geoseg.backends.models.loading import Classes, load
 from geoseg.backends.models.outlines import outlined
 from geoseg.backends.phrases import Phrase, best_class, phrases
@@ -173,6 +173,7 @@ class TextDetector:
     def _settle(
         self, answer: Answer, legend: Legend, shape: tuple[int, ...], frame: tuple[int, int]
     ) -> Detections:
+        check_finite(answer.scores)
         kept, classes, scores = best_class(answer.scores, legend)
         scale = np.array((frame[1], frame[0]) * 2, np.float32)
         boxes = np.clip(answer.boxes[kept] * scale, 0, np.array((shape[1], shape[0]) * 2))

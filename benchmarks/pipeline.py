@@ -8,7 +8,9 @@ from the first call of the device to the last stored tile (`busy_with_start`: fr
 detect_each, the first read included). What the sleep lasts longer than asked, and what waiting for
 the interpreter adds to it, counts as idle. `plain` is the same work one after the other: windowed
 read, stretch, device, flatten and store. Medians of the repeats; the keys at the top are of the
-worse of two files, 3 bands of uint8 and 4 of uint16, both tiled, deflate.
+worse of two files, 3 bands of uint8 and 4 of uint16, both tiled, deflate. `cpu` is what the way
+took of all cores: near 1 the machine is too small, and well below it with a device that waits,
+others were at work on it.
 """
 
 from __future__ import annotations
@@ -138,15 +140,16 @@ def measure(path: Path, batch: int | None) -> dict[str, float]:
     """Return how busy the device was, and seconds; `batch` None is the plain loop."""
     with tempfile.TemporaryDirectory() as folder:
         job = prepare(path, Path(folder), batch or 1)
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         plain(job) if batch is None else pipelined(job)
-        stop = time.perf_counter()
+        stop, spent = time.perf_counter(), time.process_time() - spent
     work = DEVICE_S * len(job.grid)
     first = job.backend.calls[0]
     return {
         "busy": work / (stop - first),
         "busy_with_start": work / (stop - start),
         "seconds": stop - first,
+        "cpu": spent / (stop - start) / (os.cpu_count() or 1),
     }
 
 

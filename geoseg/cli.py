@@ -298,12 +298,15 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
                     "failed": dict(run.failed),
                     "broken_links": run.broken_links,
                     "notes": dict(run.notes),
+                    "models": [dict(model) for model in run.models],
                     "seconds": {k: round(v, 3) for k, v in run.seconds.items()},
                 }
             )
         )
     elif not quiet:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
+        for model in run.models:
+            _say(f"weights of {model['source']}: {model['licence']}")
         if run.count == 0:
             _say("nothing found: no pixel reaches the threshold, or none is valid (see --bands)")
         # A note given twice for a tile is counted once: the line tells of tiles.

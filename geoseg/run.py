@@ -72,6 +72,8 @@ class Run:
     """Wall time per step."""
     notes: Mapping[str, tuple[str, ...]]
     """What the backend said of tiles, by tile name; only tiles of which it said something."""
+    models: tuple[Mapping[str, Any], ...]
+    """Of each model: family, source, revision, sha256 and licence of its weights."""
     _keep: Any = field(default=None, repr=False)
 
     @property
@@ -174,7 +176,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     with _executor(job, workers) as executor:
         _detect_all(job, executor, watch)
         seam_plan, counts, notes = _stitch(job, executor, watch)
-        recipe = json.dumps({**fingerprint, **_provenance(job.backend)}, sort_keys=True)
+        made = {**fingerprint, "geoseg": version("geoseg"), "models": models_of(job.backend)}
+        recipe = json.dumps(made, sort_keys=True)
         target = Target(final, raster.frame.crs, config.legend, recipe)
         failed = job.store.failed()
         count = _write(job, executor, watch, (seam_plan, counts), (target, failed))
@@ -188,14 +191,14 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         seam_plan.broken,
         watch.seconds,
         notes,
+        models_of(job.backend),
         keep,
     )
 
 
-def _provenance(backend: Backend) -> dict[str, Any]:
-    """Return what the output says beyond the fingerprint: versions, and models with licences."""
-    facts: list[dict[str, Any]] = getattr(backend, "facts", list)()
-    return {"geoseg": version("geoseg"), **({"models": facts} if facts else {})}
+def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
+    """Return what a backend says of its weights; nothing where it has none."""
+    return tuple(getattr(backend, "facts", tuple)())
 
 
 def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, final: Path) -> Job:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.backends.detections import Detections, Picture, distinct, inside, share
 from geoseg.backends.pictures import View, placed
+from geoseg.errors import BackendError
 from geoseg.instances import Instances, Mask
 from geoseg.legend import Legend
 from geoseg.pixels import Pixels
@@ -193,7 +194,8 @@ class Prompted:
     def segment(self, tiles: Sequence[Pixels]) -> list[Instances]:
         """Return the instances of each tile."""
         legend = self.legend
-        assert legend is not None, "call fit(raster, legend) first"  # noqa: S101
+        if legend is None:
+            raise BackendError(f"backend '{self.identity}' is not fitted; call fit first")
         pictures = [self.view.of(tile) for tile in tiles]
         found = self.prompter.prompt(tiles, pictures)
         wanted = [

@@ -78,6 +78,7 @@ def test_the_command_makes_a_map_that_says_what_made_it(run, pair, saved, tmp_pa
     assert whole.area > 0
     recipe = json.loads(pyogrio.read_info(out, layer="features")["layer_metadata"]["geoseg"])
     detector, segmenter = recipe["models"]
+    assert json.loads(text)["models"] == recipe["models"]
     assert (detector["family"], segmenter["family"]) == ("grounding-dino", "sam")
     assert detector["source"] == str(saved("grounding-dino"))
     assert len(segmenter["sha256"]) == 64

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from geoseg import ArrayRaster
 from geoseg.backends.detections import Detections
-from geoseg.backends.prompted import Cutout
+from geoseg.backends.outlining import Cutout
 
 
 def coloured(ids: np.ndarray, transform: Affine = GEOREF, crs: str | None = UTM) -> ArrayRaster:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.backends.outlining import Cutout, Proposer
 from geoseg.backends.pictures import View
-from geoseg.backends.prompted import Cutout, Proposer, noted
+from geoseg.backends.prompted import noted
 from geoseg.errors import BackendError
 from geoseg.instances import Instances
 from geoseg.legend import LandClass, Legend

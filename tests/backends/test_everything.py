@@ -13,8 +13,8 @@ from scipy import ndimage
 import geoseg
 from geoseg.backends import Backend
 from geoseg.backends.everything import SPACING_PX, Everything, _line
+from geoseg.backends.outlining import Cutout
 from geoseg.backends.pictures import View
-from geoseg.backends.prompted import Cutout
 from geoseg.errors import BackendError
 from geoseg.legend import Legend
 

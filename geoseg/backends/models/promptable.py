@@ -22,7 +22,7 @@ from geoseg.backends.interpolation import Step
 from geoseg.backends.models.device import Device, Portions, check_finite, choose
 from geoseg.backends.models.outlines import room
 from geoseg.backends.models.upsampling import Upsampler, extents, tight, upsampler
-from geoseg.backends.prompted import Cutout
+from geoseg.backends.outlining import Cutout
 from geoseg.backends.weights import Weights, locate
 from geoseg.config import ModelOptions
 from geoseg.window import Window

@@ -32,7 +32,7 @@ R = TypeVar("R")
 Shape = tuple[int, int]
 """(rows, cols)."""
 
-PROMPTS = 64
+PROMPTS = 32
 """Prompts decoded at once, until the device proves too small."""
 
 SURE, STABLE, OFFSET, SAME_SEGMENT = 0.88, 0.95, 1.0, 0.7

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geoseg.backends import Backend
+    from geoseg.config import ModelOptions
     from geoseg.errors import GeosegError
     from geoseg.estimate import plan
     from geoseg.geotiff import open_raster
@@ -28,6 +29,7 @@ _HOME = {
     "Instances": "geoseg.instances",
     "LandClass": "geoseg.legend",
     "Legend": "geoseg.legend",
+    "ModelOptions": "geoseg.config",
     "Pixels": "geoseg.pixels",
     "Run": "geoseg.run",
     "open_raster": "geoseg.geotiff",
@@ -42,6 +44,7 @@ __all__ = [
     "Instances",
     "LandClass",
     "Legend",
+    "ModelOptions",
     "Pixels",
     "Run",
     "open_raster",

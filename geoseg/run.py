@@ -254,7 +254,7 @@ def _receipts(job: Job, executor: Executor, todo: list[int]) -> Iterator[list[Re
     if isinstance(executor, Serial):
         # One stream, so that reading ahead never pauses.
         return ([receipt] for receipt in detect_each(job, todo))
-    size = max(1, min(_CHUNK_TILES, len(todo) // 16))
+    size = max(job.batch, 1, min(_CHUNK_TILES, len(todo) // 16))
     return executor.map(detect, [todo[i : i + size] for i in range(0, len(todo), size)])
 
 

@@ -29,7 +29,7 @@ def describe(name: str, *, offline: bool = False) -> dict[str, Any]:
     Raises:
         BackendError: There are none of this name.
     """
-    row = _row(_checkpoint(name))
+    row = _row(_checkpoint(name.partition("@")[0]))
     if row["cached"] or offline or find_spec(_HUB_PACKAGE) is None:
         return row
     return {**row, **_of_hub(row["repo"])}

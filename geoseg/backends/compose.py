@@ -91,7 +91,9 @@ def _prompted(
 
 
 def _everything(segmenter: str | None, options: ModelOptions, boxes: Layer | None) -> Backend:
-    name, argument = _named(segmenter or "")
+    if not segmenter:
+        raise BackendError("everything: needs a segmenter, as everything:sam2")
+    name, argument = _named(segmenter)
     if boxes is not None or find(name).role != "segmenter":
         raise BackendError(
             f"everything: takes a segmenter and no boxes, as everything:sam2 (one of: "

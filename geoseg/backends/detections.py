@@ -44,6 +44,8 @@ class Detections:
     masks: Sequence[Mask] | None = None
     """Of models that answer with masks: n masks (row, col), each of its box's size; boxes are then
     whole numbers."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the picture was searched."""
 
     @classmethod
     def empty(cls) -> Detections:

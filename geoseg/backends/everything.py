@@ -96,25 +96,27 @@ class Everything:
         """Return the segments of each tile."""
         pictures = [self.view.of(tile) for tile in tiles]
         points = [
-            lattice(tile, picture.shape) for tile, picture in zip(tiles, pictures, strict=True)
+            lattice(tile, picture.shape, self.view.scale)
+            for tile, picture in zip(tiles, pictures, strict=True)
         ]
         found = self.proposer.propose(pictures, points, [tile.window.shape for tile in tiles])
         return noted([_instances(cutouts) for cutouts in found], [self.proposer])
 
 
-def lattice(tile: Pixels, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def lattice(tile: Pixels, shape: tuple[int, ...], scale: float = 1.0) -> NDArray[np.float32]:
     """Return the points of the raster's lattice on good pixels of a tile.
 
     Args:
         tile: Says where it lies in the raster.
         shape: (rows, cols, ...) of its picture.
+        scale: Pixels of the picture per pixel of the raster; the picture's own is rounded.
 
     Returns:
         (n, 2) x, y in pixels of the picture, row by row.
     """
     window = tile.window
-    step_x, step_y = SPACING_PX * window.width / shape[1], SPACING_PX * window.height / shape[0]
-    x, y = _line(window.x0, window.x1, step_x), _line(window.y0, window.y1, step_y)
+    step = SPACING_PX / scale
+    x, y = _line(window.x0, window.x1, step), _line(window.y0, window.y1, step)
     xs, ys = (axis.ravel() for axis in np.meshgrid(x, y))
     good = tile.valid[ys.astype(np.intp), xs.astype(np.intp)]
     ratio = (shape[1] / window.width, shape[0] / window.height)

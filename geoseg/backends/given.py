@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyproj
 import shapely
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from geoseg.backends.detections import Detections, Picture
 from geoseg.errors import BackendError
@@ -20,6 +23,8 @@ from geoseg.raster import RasterReader
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+log = logging.getLogger(__name__)
 
 CLASS_COLUMN = "class"
 """Column that names the class of each prompt, as in the maps geoseg writes."""
@@ -56,10 +61,24 @@ class Given:
         """None: what the user points at is there."""
         return 0.0
 
+    @property
+    def certain(self) -> bool:
+        """Every prompt is meant, however much it resembles another."""
+        return True
+
     def words(self) -> Legend:
         """Return the classes that the layer names, in the order of their first mention."""
-        names = list(dict.fromkeys(self.names)) or [_NAMELESS]
-        return Legend(classes=tuple(LandClass(name=name, kind="object") for name in names))
+        names = {name.casefold(): name for name in reversed(self.names or (_NAMELESS,))}
+        first = dict.fromkeys(n.casefold() for n in self.names or (_NAMELESS,))
+        try:
+            classes = [LandClass(name=names[key], kind="object") for key in first]
+            return Legend(classes=tuple(classes))
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise BackendError(
+                f"column '{CLASS_COLUMN}' of {self.source} holds what cannot be a class: {reason}; "
+                "mend it, or say with --prompt which classes to outline"
+            ) from error
 
     def fit(self, raster: RasterReader, legend: Legend) -> Given:
         """Return the prompts in pixels of the raster.
@@ -70,14 +89,24 @@ class Given:
         classes = self._classes(legend)
         boxes = self._boxes(raster)
         frame = raster.frame
+        point = (boxes[:, :2] == boxes[:, 2:]).all(axis=1)
+        # A line along an axis is a box too, one pixel wide.
+        thin = (boxes[:, :2] == boxes[:, 2:]) & ~point[:, None]
+        boxes = boxes + np.hstack((-0.5 * thin, 0.5 * thin))
+        far = np.where(point, 0, np.nextafter(0, 1))
         kept = (
             (classes >= 0)
             & np.isfinite(boxes).all(axis=1)
-            & (boxes[:, 2] > 0)
-            & (boxes[:, 3] > 0)
+            & (boxes[:, 2] >= far)
+            & (boxes[:, 3] >= far)
             & (boxes[:, 0] < frame.width)
             & (boxes[:, 1] < frame.height)
         )
+        outside = int(((classes >= 0) & ~kept).sum())
+        if outside and kept.any():
+            log.warning(
+                "%d of %d features of %s lie outside the raster", outside, len(kept), self.source
+            )
         if not kept.any():
             raise BackendError(
                 f"none of the {len(boxes)} features of {self.source} lies in the raster; is its "
@@ -86,14 +115,18 @@ class Given:
         return replace(self, boxes=boxes[kept], classes=classes[kept])
 
     def _classes(self, legend: Legend) -> NDArray[np.int32]:
-        if not self.names or len(legend.classes) == 1:
+        if not self.names:
             if len(legend.classes) > 1:
                 raise BackendError(
                     f"{self.source} has no column '{CLASS_COLUMN}' to tell the "
                     f"{len(legend.classes)} classes of the legend apart; ask for one class"
                 )
             return np.zeros(len(self.geometry), np.int32)
-        index = {c.name.casefold(): k for k, c in enumerate(legend.classes)}
+        index = {
+            word.casefold(): k
+            for k, c in enumerate(legend.classes)
+            for word in (*c.prompts, c.name)
+        }
         found = np.array([index.get(name.casefold(), -1) for name in self.names], np.int32)
         if (found < 0).all():
             raise BackendError(
@@ -108,7 +141,13 @@ class Given:
         frame = raster.frame
         shapes = gpd.GeoSeries(self.geometry, crs=self.crs)
         if self.crs is not None and frame.crs is not None:
-            shapes = shapes.to_crs(frame.crs)
+            try:
+                shapes = shapes.to_crs(frame.crs)
+            except pyproj.exceptions.ProjError as error:
+                raise BackendError(
+                    f"{self.source} cannot be brought to the raster's coordinate reference system; "
+                    "reproject it with ogr2ogr -t_srs first"
+                ) from error
         elif (self.crs is None) != (frame.crs is None):
             lacks = self.source if self.crs is None else "the raster"
             raise BackendError(
@@ -182,6 +221,7 @@ def given(layer: str | Path | gpd.GeoDataFrame) -> Given:
         raise BackendError(f"{source} has no features; --boxes takes boxes or points")
     names: tuple[str, ...] = ()
     if CLASS_COLUMN in layer:
-        names = tuple(str(v) for v in layer[CLASS_COLUMN])
+        nobody = layer[CLASS_COLUMN].isna() | (layer[CLASS_COLUMN].astype(str).str.strip() == "")
+        names = tuple(layer[CLASS_COLUMN].astype(str).where(~nobody, _NAMELESS))
     crs = None if layer.crs is None else layer.crs.to_wkt()
     return Given(layer.geometry.to_numpy(), names, crs, source)

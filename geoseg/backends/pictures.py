@@ -12,7 +12,8 @@ from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader
 from geoseg.window import Window
 
-_LEAST_TILE_PX = 64
+_LEAST_TILE_PX, _MOST_TILE_PX = 64, 4096
+"""Memory goes with the tile: coarser pictures than of the second are smaller than they could be."""
 
 _LARGEST_SCALE = 16.0
 """More picture pixels per raster pixel than this only blow up what is not there."""
@@ -46,7 +47,7 @@ class View:
     @property
     def tile_px(self) -> int:
         """Side of the tile that fills the picture."""
-        return max(_LEAST_TILE_PX, round(self.side_px / self.scale))
+        return min(max(_LEAST_TILE_PX, round(self.side_px / self.scale)), _MOST_TILE_PX)
 
     def fit(self, raster: RasterReader) -> View:
         """Return the view of a raster.

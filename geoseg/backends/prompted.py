@@ -127,14 +127,18 @@ class Prompted:
         if legend is None:
             raise BackendError(f"backend '{self.identity}' is not fitted; call fit first")
         pictures = [self.view.of(tile) for tile in tiles]
-        found = self.prompter.prompt(tiles, pictures)
+        found = [f.at_least(legend) for f in self.prompter.prompt(tiles, pictures)]
+        certain = bool(getattr(self.prompter, "certain", False))
         wanted = [
-            inside(distinct(f.at_least(legend)), placed(t.core, t.window, p.shape))
+            inside(f if certain else distinct(f), placed(t.core, t.window, p.shape))
             for f, t, p in zip(found, tiles, pictures, strict=True)
         ]
         cutouts = self._cut(pictures, wanted, [t.window.shape for t in tiles])
         answers = [
-            replace(_instances(w, c, legend, t.window.shape), notes=_cut_points(w, c, t, p.shape))
+            replace(
+                _instances(w, c, legend, None if certain else t.window.shape),
+                notes=(*w.notes, *_cut_points(w, c, t, p.shape)),
+            )
             for w, c, t, p in zip(wanted, cutouts, tiles, pictures, strict=True)
         ]
         return noted(answers, [self.prompter, self.segmenter])
@@ -188,20 +192,29 @@ def _instances(
     found: Detections,
     cutouts: Sequence[Cutout | None],
     legend: Legend,
-    shape: tuple[int, int],
+    shape: tuple[int, int] | None,
 ) -> Instances:
-    """Give masks the class and score of their detections, each object once."""
+    """Give masks the class and score of their detections, each object once.
+
+    Args:
+        found: Detections.
+        cutouts: The mask of each.
+        legend: Tells objects from covers.
+        shape: (rows, cols) of the tile; None where every detection is meant, repeated or not.
+    """
     kept: list[int] = []
     shown: list[Cutout] = []
     scores = [
         0.0 if c is None else c.quality if np.isnan(s) else float(s)
         for s, c in zip(found.scores, cutouts, strict=True)
     ]
-    taken = {int(cls): np.zeros(shape, bool) for cls in np.unique(found.classes)}
+    taken = {int(cls): np.zeros(shape or (0, 0), bool) for cls in np.unique(found.classes)}
     for k in np.argsort(-np.array(scores), kind="stable").tolist():
         cutout, cls = cutouts[k], int(found.classes[k])
         if cutout is None or (
-            legend.classes[cls].kind == "object" and _repeats(cutout, taken[cls])
+            shape is not None
+            and legend.classes[cls].kind == "object"
+            and _repeats(cutout, taken[cls])
         ):
             continue
         kept.append(k)

@@ -7,7 +7,7 @@ objects: the picture is cut in four overlapping parts, and those are searched ag
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,13 @@ from geoseg.window import Window
 
 LEAST_PX = 64
 """Pictures are not cut into parts smaller than this."""
+
+DEEPEST = 2
+"""Parts of parts, and no further: 16 parts hold 16 times what a model can answer, and a detector
+that is always full would search for hours."""
+
+IN_PARTS = "more objects than the model can answer: searched in parts"
+EVEN_IN_PARTS = "more objects than the model can answer, even in parts: lower --tile"
 
 _OVERLAP = 8
 """Parts reach over the middle by one of so many parts of the side."""
@@ -39,7 +46,7 @@ def quarters(shape: tuple[int, int]) -> tuple[Window, ...]:
     return tuple(Window(x0, y0, x1, y1) for y0, y1 in rows for x0, x1 in cols)
 
 
-def refine(picture: Picture, found: Detections, search: Search) -> Detections:
+def refine(picture: Picture, found: Detections, search: Search, depth: int = DEEPEST) -> Detections:
     """Search the parts of a picture in which a detector found all it could answer.
 
     Large objects are kept from the whole picture, small ones come from the parts; what both found
@@ -49,12 +56,13 @@ def refine(picture: Picture, found: Detections, search: Search) -> Detections:
         picture: (row, col, 3) uint8.
         found: What the detector found in the whole picture.
         search: The detector.
+        depth: How often parts may be cut into parts.
     """
     parts = quarters(picture.shape[:2])
-    if not found.full or min(min(w.shape) for w in parts) < LEAST_PX:
+    if not found.full or depth == 0 or min(min(w.shape) for w in parts) < LEAST_PX:
         return found
     cuts = [picture[w.slices_in(Window(0, 0, *picture.shape[1::-1]))] for w in parts]
-    answers = [refine(c, f, search) for c, f in zip(cuts, search(cuts), strict=True)]
+    answers = [refine(c, f, search, depth - 1) for c, f in zip(cuts, search(cuts), strict=True)]
     inner = [
         _uncut(answer, window, picture.shape).shift(window.x0, window.y0)
         for answer, window in zip(answers, parts, strict=True)
@@ -81,7 +89,6 @@ class Searching:
 
     detector: Detector
     """Finds boxes in pictures."""
-    _notes: list[str] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def identity(self) -> str:
@@ -100,9 +107,7 @@ class Searching:
 
     def take_notes(self) -> list[str]:
         """Return, once, what happened since the last call."""
-        notes = [*self._notes, *getattr(self.detector, "take_notes", list)()]
-        self._notes.clear()
-        return notes
+        return list(getattr(self.detector, "take_notes", list)())
 
     def fit(self, raster: RasterReader, legend: Legend) -> Searching:  # noqa: ARG002
         """Return one that looks for the classes of the legend.
@@ -118,11 +123,6 @@ class Searching:
         done = []
         for picture, found in zip(pictures, self.detector.detect(pictures), strict=True):
             better = refine(picture, found, self.detector.detect)
-            if better is not found:
-                self._notes.append("more objects than the model can answer: searched in parts")
-            if better.full:
-                self._notes.append(
-                    "more objects than the model can answer, even in parts: lower --tile"
-                )
-            done.append(better)
+            notes = (IN_PARTS,) * (better is not found) + (EVEN_IN_PARTS,) * better.full
+            done.append(replace(better, notes=notes))
         return done

@@ -75,8 +75,9 @@ def locate(family: str, argument: str | None = None, *, offline: bool = False) -
     """
     wanted = argument if argument is not None else usual(family).repo
     name, _, revision = wanted.partition("@")
-    if wanted and Path(wanted).exists():
-        return _local(family, Path(wanted))
+    path = Path(wanted).expanduser()
+    if wanted and path.exists():
+        return _local(family, path)
     if name in CHECKPOINTS:
         name = _of_family(find(name).name, family)
     elif not _REPO.match(name):

@@ -176,8 +176,10 @@ def _write_failed(beside: Path, target: Target, failed: Failed, kind: str) -> No
         frame.to_file(beside, layer=FAILED_LAYER, driver=kind, mode="a")
     elif kind == "Parquet":
         frame.to_parquet(other)
+    elif kind == "GeoJSON" and target.crs is not None:
+        frame.to_crs("OGC:CRS84").to_file(other, driver=kind)
     else:
-        frame.to_crs("OGC:CRS84" if kind == "GeoJSON" else target.crs).to_file(other, driver=kind)
+        frame.to_file(other, driver=kind)
 
 
 def _publish(beside: Path, final: Path) -> None:

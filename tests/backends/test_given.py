@@ -69,7 +69,32 @@ def test_classes_come_from_the_layer():
     assert sorted(found["class"]) == ["barn", "hut", "hut", "shed"]
     barns = run(prompts, Legend(classes=[LandClass(name="Barn"), LandClass(name="shed")]))
     assert sorted(barns["class"]) == ["Barn", "shed"]
-    assert len(run(prompts, Legend(classes=[LandClass(name="house")]))) == COUNT
+    homes = Legend(classes=[LandClass(name="home", prompts=("hut", "house"))])
+    assert list(run(prompts, homes)["class"]) == ["home"] * 2
+
+
+def test_names_that_are_none_or_alike_make_one_class_each():
+    named = layer(truth(IDS, COUNT), **{"class": ["Hut", None, "hut", " "]})
+    assert [c.name for c in given(named).words().classes] == ["Hut", "object"]
+    assert sorted(run(named)["class"]) == ["Hut", "Hut", "object", "object"]
+
+
+def test_every_box_is_meant_however_much_it_resembles_another():
+    box = truth(IDS, COUNT)[1]
+    (x0, y0, x1, y1) = box.bounds
+    wide = shapely.box(x0, y0, x1 + 120, y1)
+    outlines = Outlines()
+    engine = Prompted(given(layer([box, wide])), outlines)
+    geoseg.segment(coloured(IDS), backend=engine, tile=256)
+    assert outlines.decoded == [2]
+
+
+def test_a_point_in_the_corner_is_in_the_raster_and_a_line_is_a_thin_box():
+    fitted = given(layer([shapely.Point(GEOREF @ (0, 0))])).fit(coloured(IDS), THING)
+    assert len(fitted.boxes) == 1
+    line = shapely.LineString([GEOREF @ (5, 10), GEOREF @ (30, 10)])
+    fitted = given(layer([line])).fit(coloured(IDS), THING)
+    assert fitted.boxes.tolist() == [[5, 9.5, 30, 10.5]]
 
 
 @examples(30)
@@ -103,6 +128,7 @@ def GEOREF_APPLY(xy):  # noqa: N802
 
 
 POINT = shapely.Point(GEOREF @ (10, 10))
+THING = Legend(classes=[LandClass(name="thing")])
 
 BAD = {
     "elsewhere": (lambda: run(layer([shapely.Point(0, 0)])), "none of the 1 features"),
@@ -112,6 +138,14 @@ BAD = {
     "other classes": (
         lambda: run(layer([POINT] * 2, **{"class": ["a", "b"]}), Legend.parse("c, d")),
         "no feature of the layer of boxes is of a class of the legend; its column 'class' has a, b",
+    ),
+    "a class that cannot be": (
+        lambda: run(layer([POINT], **{"class": ["x" * 300]})),
+        "column 'class' of the layer of boxes holds what cannot be a class: String should have",
+    ),
+    "another class": (
+        lambda: run(layer([POINT], **{"class": ["a"]}), Legend.parse("house")),
+        "no feature of the layer of boxes is of a class of the legend",
     ),
     "no classes": (
         lambda: run(layer([POINT]), Legend.parse("c, d")),

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from scenes import examples
 
 from geoseg.backends.detections import Detections
-from geoseg.backends.searching import LEAST_PX, Searching, quarters, refine
+from geoseg.backends.searching import (
+    DEEPEST,
+    EVEN_IN_PARTS,
+    IN_PARTS,
+    LEAST_PX,
+    Searching,
+    quarters,
+    refine,
+)
 
 
 @dataclass
@@ -84,6 +92,13 @@ def test_parts_do_not_get_smaller_than_can_be_seen():
     assert min(min(size) for size in model.sizes) >= LEAST_PX
 
 
+def test_a_detector_that_is_always_full_is_not_asked_for_ever():
+    picture, _ = crowd(1024, 8)
+    model = Capped(1)
+    assert refine(picture, model.one(picture), model.detect).full
+    assert len(model.sizes) == sum(4**k for k in range(DEEPEST + 1))
+
+
 @examples(30)
 @given(st.integers(2, 3000), st.integers(2, 3000))
 def test_quarters_cover_the_picture_and_overlap(height, width):
@@ -96,12 +111,10 @@ def test_quarters_cover_the_picture_and_overlap(height, width):
         assert size < 16 or a1 - b0 >= size // 8
 
 
-def test_it_is_said_once():
+def test_it_is_said_of_the_picture_it_is_about():
     picture, _ = crowd(512, 16)
-    source = Searching(Capped(200))
-    source.prompt([], [picture])
-    assert source.take_notes() == ["more objects than the model can answer: searched in parts"]
-    assert source.take_notes() == []
-    source = Searching(Capped(3))
-    source.prompt([], [picture])
-    assert source.take_notes()[1].endswith("even in parts: lower --tile")
+    calm = np.zeros_like(picture)
+    found = Searching(Capped(200)).prompt([], [calm, picture, calm])
+    assert [f.notes for f in found] == [(), (IN_PARTS,), ()]
+    (found,) = Searching(Capped(3)).prompt([], [picture])
+    assert found.notes == (IN_PARTS, EVEN_IN_PARTS)

@@ -28,6 +28,12 @@ _UNSAFE = ("auto_map", "custom_pipelines", "_attn_implementation", "attn_impleme
 (CVE-2026-4372, transformers < 5.3)."""
 
 
+_UNLIMITED = 10**9
+
+_HOSTILE = "it is a pickle of more than tensors"
+"""Said instead of torch's own words, which advise to open it all the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Classes:
     """The transformers classes of one kind of model, by name: only those in use are imported."""
@@ -72,6 +78,9 @@ def load(weights: Weights, classes: Classes, device: Device) -> tuple[Any, Any, 
         words = None if classes.words is None else _part(weights, classes.words)
     finally:
         transformers_logging.set_verbosity(quiet)
+    if words is not None:
+        # Lengths are checked by those who ask; the tokenizer's own warning would only disturb.
+        words.model_max_length = _UNLIMITED
     return network.eval().to(device.name), pictures, words
 
 
@@ -126,7 +135,8 @@ def _network(weights: Weights, classes: Classes, config: dict[str, Any]) -> torc
         # transformers and safetensors raise whatever they meet in a damaged file.
         raise BackendError(
             f"weights of {weights.source} are damaged or are not a plain collection of tensors "
-            f"({type(error).__name__}: {_line(error)}); fetch them again, as safetensors"
+            f"({_HOSTILE if 'weights_only' in str(error) else _line(error)}); fetch them again, as "
+            "safetensors"
         ) from error
     lacking = sorted(report["missing_keys"])
     if lacking or report.get("mismatched_keys"):

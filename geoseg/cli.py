@@ -354,7 +354,13 @@ class _InterruptedError(BaseException):
     """Ctrl-C or SIGTERM; no handler for errors may swallow it."""
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+_interrupts: list[int] = []
+"""Signals that came. Libraries in C, that call back into Python, turn what is raised there into
+errors of their own."""
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _interrupts.append(number)
     raise _InterruptedError
 
 
@@ -363,14 +369,15 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    _interrupts.clear()
     try:
         app()
-    except GeosegError as error:
+    except (GeosegError, _InterruptedError) as error:
+        if isinstance(error, _InterruptedError) or _interrupts:
+            _say("interrupted; what is done is kept: run the same command again to continue")
+            sys.exit(INTERRUPTED)
         _say("error: " + " ".join(str(error).split()))
         sys.exit(error.exit_code)
-    except _InterruptedError:
-        _say("interrupted; what is done is kept: run the same command again to continue")
-        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -136,6 +136,21 @@ def test_backends_lists_words_and_what_is_missing(run, monkeypatch):
     assert not rows["dream"]["installed"]
 
 
+def test_an_interrupt_that_a_library_turned_into_an_error_is_one(run, scene, tmp_path, monkeypatch):
+    from geoseg.errors import OutputError
+
+    def stop(*_: object, **__: object) -> None:
+        try:
+            cli._interrupt(signal.SIGINT, None)
+        except cli._InterruptedError as cause:
+            raise OutputError("cannot write: Error while accessing batch from stream") from cause
+
+    monkeypatch.setattr("geoseg.run.segment", stop)
+    code, _, err = run("segment", scene, "--prompt", "water", "--out", tmp_path / "map.gpkg")
+    assert code == 130
+    assert err.startswith("interrupted; what is done is kept")
+
+
 def test_models_are_listed_and_shown_without_a_network(run, monkeypatch):
     monkeypatch.setattr("geoseg.backends.cache._of_hub", lambda _: {})
     code, listed, _ = run("models", "list")

@@ -239,6 +239,11 @@ BAD = {
     "device not there": ((*WATER, "--backend", "owlv2", "--device", "cuda:9"), "cuda:9 is not"),
     "precision": ((*WATER, "--precision", "int8"), "--precision 'int8'"),
     "ground size": ((*WATER, "--gsd", "0"), "--gsd 0.0"),
+    "not heeded": ((*WATER, "--gsd", "0.5", "--compile"), "does not heed --compile, --gsd"),
+    "half precision of a net": (
+        (*WATER, "--backend", "csmask", "--precision", "fp16"),
+        "'csmask' does not heed --precision",
+    ),
     "composite": ((*WATER, "--composite", "nir,red,swir1"), "has no band 'nir'"),
     "composite of two": ((*WATER, "--composite", "nir,red"), "needs three roles"),
     "batch": ((*WATER, "--batch", "0"), "--batch"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from geoseg.backends import Backend, available, find, make, of_role
+from geoseg.backends import Backend, BackendInfo, available, find, make, of_role
 from geoseg.backends.clouds import Cloudless
 from geoseg.backends.everything import Everything
 from geoseg.backends.given import given
@@ -60,6 +60,7 @@ def load(
             f"(one of: {', '.join(of_role('segmenter'))})"
         )
     if not plus and info.role == "backend":
+        _check_heeded(info, options)
         backend: Backend = make(info, argument, options)
         return backend
     if not plus and info.role == "segmenter" and boxes is None:
@@ -100,6 +101,26 @@ def _everything(segmenter: str | None, options: ModelOptions, boxes: Layer | Non
             f"{', '.join(of_role('segmenter'))})"
         )
     return Everything(make(find(name), argument, options), View(options.gsd))
+
+
+def _check_heeded(info: BackendInfo, options: ModelOptions) -> None:
+    """Refuse options of models for a backend that is none, rather than ignore them.
+
+    Raises:
+        BackendError: Names the options that would do nothing.
+    """
+    usual = ModelOptions()
+    heeded = {"offline"} | ({"device"} if info.configurable else set())
+    unheard = [
+        f"--{name.replace('_', '-')}"
+        for name, value in options
+        if name not in heeded and value != getattr(usual, name)
+    ]
+    if unheard and info.extra != "models":
+        raise BackendError(
+            f"backend '{info.name}' does not heed {', '.join(unheard)}; leave it out, or choose a "
+            "model with --backend"
+        )
 
 
 def _parts(spec: str) -> tuple[str, str, str]:

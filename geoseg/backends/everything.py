@@ -10,6 +10,7 @@ segments overlap, the surer one keeps the pixels.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,8 @@ from geoseg.instances import Instances
 from geoseg.legend import LandClass, Legend
 from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader
+
+log = logging.getLogger(__name__)
 
 SPACING_PX = 32
 """Between points, in pixels of the picture: 32 points along 1024 px, as the reference has them."""
@@ -88,6 +91,13 @@ class Everything:
             raise BackendError(
                 f"backend 'everything' cannot tell {len(legend.classes)} classes ({names}) apart; "
                 "name one, as --prompt segment, or use DETECTOR+SEGMENTER"
+            )
+        asked = legend.classes[0].threshold
+        if asked is not None and asked < USUAL_THRESHOLD:
+            log.warning(
+                "threshold %g: the segmenter leaves out what it is less than %g sure of",
+                asked,
+                USUAL_THRESHOLD,
             )
         view = self.view.fit(raster)
         return replace(self, proposer=self.proposer.ready(), view=view)

@@ -23,7 +23,7 @@ from geoseg.bands import shown_roles
 from geoseg.config import ModelOptions, RunConfig
 from geoseg.decide import SeamPlan, decide, empty_facts
 from geoseg.detect import Job, Receipt, check_halo, detect, detect_each
-from geoseg.errors import BackendError
+from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
 from geoseg.geotiff import GeoTiff, warn_of_alpha
@@ -170,6 +170,14 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     engine = engine.fit(raster, config.filled()) if isinstance(engine, Fittable) else engine
     config = sized(config, engine, tile, overlap)
     job = _prepare(raster, engine, config, final)
+    if (
+        composite is not None
+        and isinstance(backend, str)
+        and not getattr(engine, "wants_rgb", False)
+    ):
+        raise ConfigError(
+            f"backend '{backend}' looks at bands, not at a picture: leave --composite out"
+        )
     fingerprint = config.fingerprint(raster.identity(), job.backend.identity)
     job.store.open(fingerprint, fresh=fresh)
     watch = _Watch(progress)

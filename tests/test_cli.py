@@ -245,6 +245,10 @@ BAD = {
         "'csmask' does not heed --precision",
     ),
     "composite": ((*WATER, "--composite", "nir,red,swir1"), "has no band 'nir'"),
+    "composite for bands": (
+        (*WATER, "--composite", "nir,red,green", "--sensor", "naip"),
+        "looks at bands, not at a picture",
+    ),
     "composite of two": ((*WATER, "--composite", "nir,red"), "needs three roles"),
     "batch": ((*WATER, "--batch", "0"), "--batch"),
     "card": ((*WATER, "--backend", "onnx:{folder}/no.toml"), "model card"),

@@ -179,10 +179,11 @@ def resolve(
     Raises:
         ConfigError: A band that does not exist, an unknown sensor, or one with other bands.
     """
-    roles = _of_sensor(sensor, len(bands)) if sensor else _from_metadata(bands)
-    if given:
+    if sensor:
+        roles = {**_of_sensor(sensor, len(bands)), **(given or {})}
+    else:
         # Roles given by hand replace the guess: a half-mixed set would be nobody's choice.
-        roles = dict(given) if not sensor else {**roles, **given}
+        roles = dict(given) if given else _from_metadata(bands)
     for role, number in roles.items():
         if not 1 <= number <= len(bands):
             raise ConfigError(f"--bands: {role}={number}, but the raster has bands 1..{len(bands)}")

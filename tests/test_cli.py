@@ -239,6 +239,10 @@ BAD = {
     "device not there": ((*WATER, "--backend", "owlv2", "--device", "cuda:9"), "cuda:9 is not"),
     "precision": ((*WATER, "--precision", "int8"), "--precision 'int8'"),
     "ground size": ((*WATER, "--gsd", "0"), "--gsd 0.0"),
+    "no passes without words": (
+        (*SEGMENT, "--backend", "everything:sam2", "--one-class-per-pass"),
+        "--one-class-per-pass does nothing",
+    ),
     "not heeded": ((*WATER, "--gsd", "0.5", "--compile"), "does not heed --compile, --gsd"),
     "half precision of a net": (
         (*WATER, "--backend", "csmask", "--precision", "fp16"),

@@ -51,6 +51,10 @@ def load(
     options = options or ModelOptions()
     first, plus, second = _parts(spec)
     name, argument = _named(first)
+    if options.one_class_per_pass and not needs_words(spec, boxes):
+        raise BackendError(
+            f"backend '{spec}' asks for no words: --one-class-per-pass does nothing; leave it out"
+        )
     if name == EVERYTHING and not plus:
         return _everything(argument, options, boxes)
     info = find(name)

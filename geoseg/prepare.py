@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.backends import Backend
-from geoseg.backends.compose import cloudless, load, needs_words
+from geoseg.backends.compose import cloudless, load, needs_words, packages
 from geoseg.bands import parse
 from geoseg.config import (
     DEFAULT_OVERLAP_PX,
@@ -143,6 +146,26 @@ def open_source(
             raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
         return source
     return open_raster(source, parse(bands) if isinstance(bands, str) else bands, sensor)
+
+
+def versions(*backends: str | Backend | None) -> dict[str, str]:
+    """Return the versions of what computes a run with backends of these names."""
+    import rasterio
+
+    used = {module for spec in backends if isinstance(spec, str) for module in packages(spec)}
+    names = ("geoseg", "numpy", "rasterio", "scipy", "shapely", *sorted(used))
+    return {"gdal": rasterio.__gdal_version__, **{name: version(name) for name in names}}
+
+
+def devices(models: ModelOptions | None) -> tuple[str, ...]:
+    """Return the CUDA devices that are dealt out to worker processes; none where one was chosen."""
+    torch = sys.modules.get("torch")
+    if torch is None or (models or ModelOptions()).device not in ("auto", "cuda"):
+        return ()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(part for part in named.split(",") if part)
+    return tuple(str(k) for k in range(torch.cuda.device_count()))
 
 
 def destination(out: str | Path | None) -> tuple[Path, Any]:

@@ -82,11 +82,15 @@ def test_a_fourth_band_marked_alpha_is_near_infrared_if_the_user_says_so(run, sc
     assert maps[0].equals(maps[1])
 
 
-def test_json_goes_to_stdout_and_is_one_object(run, scene, tmp_path):
+def test_json_goes_to_stdout_as_events_and_the_result_is_last(run, scene, tmp_path):
     out = tmp_path / "map.fgb"
     code, text, _ = run("segment", scene, "--prompt", "water", "--out", out, "--json")
-    report = json.loads(text)
+    *progress, report = map(json.loads, text.splitlines())
     assert code == 0
+    assert {e["event"] for e in progress} == {"progress", "log"}
+    steps = [e for e in progress if e["event"] == "progress"]
+    assert {e["step"] for e in steps if e["done"] == e["total"]} == {"detect", "stitch", "write"}
+    assert report["event"] == "result"
     assert report["features"] == 1
     assert report["complete"] is True
     assert report["failed"] == {}
@@ -106,7 +110,7 @@ def test_what_a_backend_says_of_tiles_is_counted(run, scene, tmp_path, monkeypat
     assert "\n4 tiles: dim\n2 tiles: at the left\n" in err
     _, text, err = run(*ask, "--out", out, "--overwrite", "--json")
     assert "dim" not in err
-    notes = json.loads(text)["notes"]
+    notes = json.loads(text.splitlines()[-1])["notes"]
     assert notes["r00000_c00000"] == ["dim", "dim", "at the left"]
     assert notes["r00001_c00001"] == ["dim"]
 

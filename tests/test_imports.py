@@ -14,15 +14,15 @@ import geoseg
 ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
-    ("errors", "window"),
+    ("errors", "window", "lock", "folder", "progress", "memory"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
     ("stretch", "scale", "raster", "geotiff", "pixels", "backends"),
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
-    ("executors", "export"),
+    ("executors", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
-    ("run",),
+    ("run", "status"),
     ("preview", "demo"),
-    ("cli", "cli_models", "__main__"),
+    ("cli", "cli_models", "cli_progress", "cli_status", "__main__"),
 )
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

@@ -1,0 +1,107 @@
+"""Where does a run keep what it has done, and may this run work there?
+
+Beside the output lies `NAME.geoseg`, with the lock. The tiles are in it too, unless they go to a
+store that workers on other machines share; then it says where.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg import lock
+from geoseg.errors import OutputError
+from geoseg.folder import Folder, LocalFolder, open_folder
+from geoseg.store import Completion, read_completion, read_record
+
+SUFFIX = ".geoseg"
+_POINTER = "store.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of a run."""
+
+    path: Path
+    """`NAME.geoseg`, on this machine."""
+    folder: Folder
+    """Where the tiles are."""
+
+    @classmethod
+    def beside(cls, output: Path, store: str | None = None) -> RunFolder:
+        """Return the run folder of an output.
+
+        Args:
+            output: The map.
+            store: Folder or URL of fsspec under which the tiles go; None: beside the output.
+        """
+        # Workers may have another working folder.
+        path = output.absolute().with_name(output.name + SUFFIX)
+        if store is None:
+            return cls(path, LocalFolder(path))
+        return cls(path, open_folder(f"{store.rstrip('/')}/{path.name}"))
+
+    @classmethod
+    def at(cls, path: Path) -> RunFolder:
+        """Return a run folder that is there, by its own path or that of its output.
+
+        Raises:
+            OutputError: There is none.
+        """
+        if not path.name.endswith(SUFFIX):
+            path = path.with_name(path.name + SUFFIX)
+        path = path.absolute()
+        if not path.is_dir():
+            raise OutputError(
+                f"there is no run folder {path}: the run has not begun, or is complete (--keep "
+                "keeps it)"
+            )
+        with suppress(FileNotFoundError, ValueError):
+            return cls(path, open_folder(json.loads((path / _POINTER).read_bytes())["store"]))
+        return cls(path, LocalFolder(path))
+
+    def continues(self) -> bool:
+        """Return whether an unfinished run is here; then the output, if any, is its own."""
+        return (
+            read_record(self.folder) is not None and read_completion(self.folder) is Completion.NO
+        )
+
+    def check_free(self) -> None:
+        """Refuse early what `hold` would refuse.
+
+        Raises:
+            OutputError: Another run is at work here; says which.
+        """
+        owner = lock.owner(self.path)
+        if owner is not None:
+            raise OutputError(lock.busy(self.path, owner))
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the only run here; a folder in which nothing is kept does not stay.
+
+        Raises:
+            OutputError: Another run is at work here, or the folder cannot be written.
+        """
+        try:
+            with lock.hold(self.path):
+                pointer = LocalFolder(self.path)
+                if self.folder != pointer:
+                    pointer.write(_POINTER, json.dumps({"store": self.folder.name}).encode())
+                try:
+                    yield
+                finally:
+                    self._remove_if_empty()
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _remove_if_empty(self) -> None:
+        if read_record(self.folder) is None:
+            local = LocalFolder(self.path)
+            if local.names() <= {lock.NAME, _POINTER}:
+                local.discard([_POINTER, lock.NAME])
+                with suppress(OSError):
+                    self.path.rmdir()

@@ -93,10 +93,12 @@ def busy(folder: Path, who: Owner | None) -> str:
 def _acquire(path: Path) -> int:
     patience = _PATIENCE
     while True:
-        path.parent.mkdir(exist_ok=True)
         try:
+            path.parent.mkdir(exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
+            if path.parent.exists() and not path.parent.is_dir():
+                raise
             # Its holder has just finished and removed the folder.
             continue
         if _busy(file):

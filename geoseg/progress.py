@@ -12,10 +12,9 @@ Progress = Callable[[str, int, int], None]
 class Pace:
     """How fast a step goes: what was done before it began, by an earlier run, does not count."""
 
-    def __init__(self, done: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with what is already done; the clock must not jump."""
-        self._clock = clock
-        self._began, self._first = clock(), done
+    def __init__(self, done: int) -> None:
+        """Begin with what is already done."""
+        self._began, self._first = time.monotonic(), done
         self._done = done
 
     def reach(self, done: int) -> None:
@@ -25,7 +24,7 @@ class Pace:
     @property
     def seconds(self) -> float:
         """Wall time since it began."""
-        return self._clock() - self._began
+        return time.monotonic() - self._began
 
     @property
     def per_second(self) -> float | None:

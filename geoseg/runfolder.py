@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,17 +86,20 @@ class RunFolder:
         Raises:
             OutputError: Another run is at work here, or the folder cannot be written.
         """
-        try:
-            with lock.hold(self.path):
-                pointer = LocalFolder(self.path)
-                if self.folder != pointer:
-                    pointer.write(_POINTER, json.dumps({"store": self.folder.name}).encode())
-                try:
-                    yield
-                finally:
-                    self._remove_if_empty()
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock.hold(self.path))
+                self._point()
+            except OSError as error:
+                raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+            stack.callback(self._remove_if_empty)
+            yield
+
+    def _point(self) -> None:
+        """Say where the tiles are, if they are elsewhere."""
+        here = LocalFolder(self.path)
+        if self.folder != here:
+            here.write(_POINTER, json.dumps({"store": self.folder.name}).encode())
 
     def _remove_if_empty(self) -> None:
         if read_record(self.folder) is None:

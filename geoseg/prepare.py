@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from geoseg.access import Access
 from geoseg.backends import Backend
 from geoseg.backends.compose import cloudless, load, needs_words
 from geoseg.bands import parse
@@ -131,6 +132,7 @@ def open_source(
     source: str | Path | RasterReader,
     bands: str | Mapping[str, int] | None,
     sensor: str | None,
+    access: Access | None = None,
 ) -> RasterReader:
     """Return the reader of a raster.
 
@@ -142,7 +144,8 @@ def open_source(
         if bands is not None or sensor is not None:
             raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
         return source
-    return open_raster(source, parse(bands) if isinstance(bands, str) else bands, sensor)
+    roles = parse(bands) if isinstance(bands, str) else bands
+    return open_raster(source, roles, sensor, access)
 
 
 def destination(out: str | Path | None) -> tuple[Path, Any]:

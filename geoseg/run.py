@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from geoseg.access import Access
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
 from geoseg.config import ModelOptions, RunConfig
@@ -29,6 +30,7 @@ from geoseg.features import Features, batches, compare, draw, number_labels
 from geoseg.geotiff import GeoTiff, warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
+from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     choose_backend,
     destination,
@@ -113,6 +115,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     overwrite: bool = False,
     fresh: bool = False,
     keep_run_folder: bool = False,
+    trust_input: bool = False,
+    keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Turn a raster and words into polygons.
@@ -136,6 +140,9 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         overwrite: Replace an output that is there.
         fresh: Throw away an unfinished run instead of continuing it.
         keep_run_folder: Keep `OUT.geoseg` when the map is complete.
+        trust_input: Let a VRT read outside its folder and over the network, and MRF and WMS files
+            be opened.
+        keep_going: Map the rest of a damaged raster; tiles of the damaged part fail.
         progress: Called with (step, done, total).
 
     Returns:
@@ -158,12 +165,15 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         batch=batch,
         composite=composite,
     )
-    raster = open_source(source, bands, sensor)
-    if isinstance(raster, GeoTiff):
-        warn_of_alpha(raster)
+    offline = models is not None and models.offline
+    access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
+    raster = open_source(source, bands, sensor, access)
     final, keep = destination(out)
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
     check_output(final, overwrite=overwrite, crs=raster.frame.crs, source=source_path)
+    if isinstance(raster, GeoTiff):
+        check_pixels(raster, keep_going=keep_going)
+        warn_of_alpha(raster)
 
     engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
     config = with_words(config, engine, asked, threshold)

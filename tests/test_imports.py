@@ -16,7 +16,9 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("stretch", "scale", "raster", "geotiff", "pixels", "backends"),
+    ("access", "archive", "markup", "stamps", "guards"),
+    ("tiff", "sniff", "vrt", "sidecars", "georeference"),
+    ("stretch", "scale", "raster", "preflight", "geotiff", "pixels", "backends"),
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
     ("executors", "export"),
     ("prepare", "estimate"),

@@ -1,0 +1,175 @@
+"""Is everything there that will be read? Known before the first tile.
+
+Blocks of a TIFF are looked up, not read: whether they lie inside the file, and what they inflate
+to. Small rasters are read once as a whole, which is cheap and finds every damage.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from geoseg import vrt
+from geoseg.access import Access
+from geoseg.errors import RasterError, TileFailedError
+from geoseg.raster import RasterReader, sample
+from geoseg.sniff import Origin, recognise
+from geoseg.stamps import Stamp
+from geoseg.tiff import DamagedTiffError, Directory, directories
+
+log = logging.getLogger(__name__)
+
+MAX_BLOCK_BYTES = 256 * 2**20
+"""A block that inflates to more is refused: reading one pixel of it could take all memory."""
+
+LARGE_BLOCK_BYTES = 32 * 2**20
+"""A block that inflates to more is told: every tile that touches it decodes it whole."""
+
+SMALL_BYTES = 64 * 2**20
+"""Rasters up to this size are read whole before the run."""
+
+_REWRITE = "rewrite it tiled: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE"
+
+
+def tiff_directories(path: str) -> list[Directory]:
+    """Return the directories of a TIFF file.
+
+    Raises:
+        RasterError: One lies beyond the end of the file.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return directories(file, Path(path).stat().st_size)
+    except DamagedTiffError as error:
+        raise RasterError(
+            f"{path} is truncated: its table of contents is not all there ({error}); fetch it again"
+        ) from error
+
+
+def check_tiff(path: str, found: list[Directory], access: Access) -> None:
+    """Check the blocks of the first page of a TIFF and of its mask.
+
+    Raises:
+        RasterError: A block would be too large; or lies beyond the end, unless told to keep going.
+    """
+    size = Path(path).stat().st_size
+    for directory in [*found[:1], *(d for d in found[1:] if d.is_full_mask)]:
+        check_block(path, directory.block_px, _decoded_bytes(directory))
+        lost = _beyond(directory, size)
+        if not lost:
+            continue
+        what = (
+            f"{path} is truncated: {lost} of {len(directory.offsets)} blocks lie beyond its end "
+            f"({size} bytes)"
+        )
+        if not access.keep_going:
+            raise RasterError(f"{what}; fetch it again, or pass --keep-going to map the rest")
+        log.warning("%s; their tiles will fail", what)
+
+
+def _decoded_bytes(directory: Directory) -> int:
+    # GDAL reads strips that are not compressed by rows, however large they are.
+    if directory.is_tiled or directory.is_compressed:
+        return directory.block_bytes
+    return 0
+
+
+def _beyond(directory: Directory, size: int) -> int:
+    if len(directory.offsets) != len(directory.sizes):
+        return 0
+    ends = directory.offsets.astype(np.uint64) + directory.sizes.astype(np.uint64)
+    return int(np.count_nonzero((ends > size) & (directory.sizes > 0)))
+
+
+def check_block(name: str, block_px: tuple[int, int], size: int) -> None:
+    """Check how much memory a block takes.
+
+    Args:
+        name: The raster, for the message.
+        block_px: Columns and rows of a block.
+        size: Bytes of a decoded block.
+
+    Raises:
+        RasterError: Too much.
+    """
+    cols, rows = block_px
+    what = f"{name} has blocks of {cols} x {rows} pixels ({size / 2**20:.0f} MiB each"
+    if size > MAX_BLOCK_BYTES:
+        raise RasterError(f"{what}, at most {MAX_BLOCK_BYTES // 2**20}); {_REWRITE}")
+    if size > LARGE_BLOCK_BYTES:
+        log.warning("%s), decoded whole for every tile that touches one; %s", what, _REWRITE)
+
+
+def check_sources(page: vrt.Page, access: Access, above: tuple[Path, ...]) -> tuple[Stamp, ...]:
+    """Check every source of a VRT as a raster of its own, and those of VRTs among them.
+
+    Args:
+        page: What the VRT reaches for.
+        access: What the run allows.
+        above: The VRTs that lead here, to notice one that leads to itself.
+
+    Returns:
+        A stamp of every local file.
+
+    Raises:
+        RasterError: A source is not there, not a raster, damaged, or reaches outside.
+    """
+    stamps: list[Stamp] = []
+    known: dict[str, tuple[Stamp, ...]] = {}
+    for reach in page.reaches:
+        if not Path(reach.name).exists():
+            continue
+        if reach.name not in known:
+            known[reach.name] = _check_source(reach.name, access, above)
+        own = Stamp.of(reach.name, reach.window)
+        # What a nested VRT reads may be anywhere in its part of the mosaic.
+        nested = (Stamp(s.path, s.size, s.mtime_ns, reach.window) for s in known[reach.name])
+        stamps += [own, *nested]
+    return tuple(dict.fromkeys(stamps))
+
+
+def _check_source(name: str, access: Access, above: tuple[Path, ...]) -> tuple[Stamp, ...]:
+    if access.trust_input and not _is_raster(name, access):
+        return ()  # bytes that a raw band takes for pixels
+    origin: Origin = recognise(name, access)
+    if origin.driver == "GTiff":
+        check_tiff(name, tiff_directories(name), access)
+    if origin.driver != "VRT":
+        return ()
+    real = Path(name).resolve()
+    if real in above:
+        raise RasterError(f"{name} is a VRT that leads to itself")
+    return check_sources(vrt.read(name, access), access, (*above, real))
+
+
+def _is_raster(name: str, access: Access) -> bool:
+    try:
+        recognise(name, access)
+    except RasterError:
+        return False
+    return True
+
+
+def check_pixels(raster: RasterReader, *, keep_going: bool = False) -> None:
+    """Read a small raster once as a whole; look at nothing of a large one.
+
+    Raises:
+        RasterError: It is damaged, and not told to keep going; or nothing of it can be read.
+    """
+    full = raster.frame.window
+    if full.area * sum(np.dtype(band.dtype).itemsize for band in raster.bands) > SMALL_BYTES:
+        return
+    try:
+        _, valid = raster.read(full)
+    except TileFailedError as error:
+        if not keep_going:
+            raise RasterError(
+                f"a block is damaged: {error}; fetch the file again, or pass --keep-going to map "
+                "the rest"
+            ) from error
+        sample(raster)
+        return
+    if not valid.any():
+        log.warning("there are no valid pixels in the raster: the map will be empty")

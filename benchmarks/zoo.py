@@ -77,8 +77,8 @@ LARGE = ("size__10_gigapixel_sparse", "size__one_huge_strip")
 """Cases run with the usual tiles."""
 
 EXPLAINED = {
-    "damage__bitflip_uncompressed": "a flipped bit in raw samples is a sample like any other: there "
-    "is no checksum to hold it against, so no warning can know. Judged: it works, and identity() "
+    "damage__bitflip_uncompressed": "a flipped bit in raw samples is a sample like any other: "
+    "there is no checksum to hold it against, so no warning can know. Judged: it works, and identity() "
     "tells it from the file before",
     "geo__conflicting_aux": "the side-car's nodata value counts, as in GDAL and QGIS; it is the "
     "object's own value. Judged: one warning, and nothing where the object is",
@@ -227,7 +227,7 @@ def _judge_error(case: Any, path: str, final: Path, verdict: Verdict, lines: lis
     verdict.words = message
     if case.says not in message:
         verdict.wrong.append(f"does not say '{case.says}'")
-    shown = path.split("://")[-1].split("!")[0]
+    shown = path.rsplit("://", maxsplit=1)[-1].split("!", maxsplit=1)[0]
     if shown not in message and Path(shown).name not in message:
         verdict.wrong.append("does not name the file")
     if final.exists():
@@ -281,9 +281,7 @@ def _truth(path: str, box: tuple[int, int, int, int]) -> shapely.Polygon:
             t = dataset.transform
     x0, y0, x1, y1 = box
     corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
-    return shapely.Polygon(
-        [(t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f) for x, y in corners]
-    )
+    return shapely.Polygon([(t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f) for x, y in corners])
 
 
 def _flip_is_seen(path: str) -> bool:

@@ -7,33 +7,34 @@ tile. Each thread reads through a handle of its own, because a GDAL dataset must
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg import guards, vrt
 from geoseg.access import Access, is_local, is_network, without_secrets
-from geoseg.bands import Band, resolve
+from geoseg.bands import Band
+from geoseg.caveats import check_projection, declared_nodata, tiff_pages, warn_of_nodata
+from geoseg.describe import describe
 from geoseg.errors import RasterError, TileFailedError
 from geoseg.frame import Frame
-from geoseg.georeference import frame_of
-from geoseg.preflight import check_block, check_sources, check_tiff, tiff_directories
+from geoseg.preflight import check_sources
 from geoseg.raster import Samples, Valid, finite
 from geoseg.sidecars import sidecar_identity, warn_of_sidecars
 from geoseg.sniff import Origin, recognise
 from geoseg.stamps import Stamp
-from geoseg.tiff import Directory
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
@@ -41,21 +42,9 @@ log = logging.getLogger(__name__)
 _THREADS = 2
 """Threads that decode blocks; they share the handle's cache, as several readers would not."""
 
-MAX_BANDS = 64
-"""More bands than this are not read unless --bands names some."""
-
-MAX_PIXELS = 10**13
-"""Larger rasters are taken for damaged headers."""
-
 CACHE_BYTES = 64 * 2**20, 256 * 2**20
 """Least and most that GDAL keeps of decoded blocks; its own default is 5 % of the machine's memory,
 in each process."""
-
-MAX_UNNAMED_BANDS = 4
-"""Of more bands, some must say what they are: which three are a picture cannot be guessed."""
-
-_PROJECTED_KEY, _USER_DEFINED = 3072, 32767
-"""GeoTIFF key of the projected CRS, and the number that says: defined by other keys."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +81,8 @@ class GeoTiff:
     """The local files that pixels come from, as they were when it was opened."""
     trusted: bool = False
     """Whether it may reach outside itself."""
+    networked: bool = False
+    """Whether pixels come over the network."""
     _local: threading.local = field(
         default_factory=threading.local, init=False, repr=False, compare=False
     )
@@ -119,9 +110,7 @@ class GeoTiff:
                 stamp.check(window)
             with _gdal(self._opened, self.cache_bytes(window.height), trusted=self.trusted):
                 dataset = self._dataset()
-                # One type for all bands: rasterio refuses to mix them.
-                kind = np.result_type(*(band.dtype for band in self.bands))
-                data = dataset.read(list(self.indexes), window=where, out_dtype=kind)
+                data = self._samples(dataset, where)
                 valid = self._valid(dataset, data, where)
         except TileFailedError:
             self._local.dataset = None
@@ -129,10 +118,10 @@ class GeoTiff:
         except RasterioError as error:
             # Never again through this handle: what failed once may read as black.
             self._local.dataset = None
-            reason = without_secrets(str(error.__cause__ or error))
+            by = " over the network" if self.networked else ""
             raise TileFailedError(
                 f"cannot read columns {window.x0}..{window.x1}, rows {window.y0}..{window.y1} "
-                f"of {self.path}: {reason}"
+                f"of {self.path}{by}: {_reason(error)}"
             ) from error
         if self.palette is not None:
             data = np.moveaxis(self.palette[data[0].astype(np.uint8)], -1, 0)
@@ -159,6 +148,15 @@ class GeoTiff:
                 dataset = rasterio.open(self._opened, driver=self.driver)
             self._local.dataset = dataset
         return dataset
+
+    def _samples(self, dataset: DatasetReader, where: RasterioWindow) -> Samples:
+        dtypes = {dataset.dtypes[i - 1] for i in self.indexes}
+        if len(dtypes) == 1:
+            data: Samples = dataset.read(list(self.indexes), window=where)
+            return data
+        # rasterio refuses to read bands of several types at once.
+        kind = np.result_type(*dtypes)
+        return np.stack([dataset.read(i, window=where).astype(kind) for i in self.indexes])
 
     def _valid(self, dataset: DatasetReader, data: Samples, where: RasterioWindow) -> Valid:
         valid = finite(data)
@@ -187,7 +185,8 @@ class GeoTiff:
             if is_local(self.path):
                 known.update(sidecar_identity(own.path))
             if sources:
-                known["sources"] = {s.path: s.identity() for s in sources}
+                every = json.dumps([s.identity() for s in sources], sort_keys=True)
+                known["sources"] = hashlib.sha256(every.encode()).hexdigest()
         return known
 
 
@@ -222,11 +221,11 @@ def open_raster(
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(origin.gdal_name, driver=origin.driver) as dataset:
-                pages = _tiff_pages(origin, access)
-                _check_projection(origin.shown, dataset, pages)
-                declared = page.nodata if page else _declared_nodata(pages)
-                _warn_of_nodata(origin.shown, declared, dataset.dtypes)
-                found = _describe(origin.shown, dataset, bands, sensor)
+                pages = tiff_pages(origin, access)
+                check_projection(origin.shown, dataset, pages)
+                declared = page.nodata if page else declared_nodata(pages)
+                warn_of_nodata(origin.shown, declared, dataset.dtypes)
+                found = describe(origin.shown, dataset, bands, sensor)
                 if origin.file and is_local(str(path)):
                     placed = bool(pages) and pages[0].placed
                     warn_of_sidecars(
@@ -239,13 +238,32 @@ def open_raster(
                 f"{origin.shown} cannot be opened over the network: {reason}"
             ) from error
         raise RasterError(f"{origin.shown} is not a raster that can be opened: {reason}") from error
-    return replace(
-        found,
+    return GeoTiff(
+        path=origin.shown,
+        **{item.name: getattr(found, item.name) for item in fields(found)},
         gdal_name=origin.gdal_name,
         driver=origin.driver,
         stamps=stamps,
         trusted=access.trust_input,
+        networked=_is_networked(origin, page),
     )
+
+
+def _is_networked(origin: Origin, page: vrt.Page | None) -> bool:
+    if origin.driver == "WMS" or is_network(origin.gdal_name):
+        return True
+    return page is not None and any(is_network(reach.name) for reach in page.reaches)
+
+
+def _reason(error: BaseException) -> str:
+    """Return what GDAL says of a failure: where it names a block, that message."""
+    said = []
+    cause: BaseException | None = error
+    while cause is not None:
+        said.append(str(cause))
+        cause = cause.__cause__
+    named = [text for text in said if "Block" in text]
+    return without_secrets((named or said[1:] or said)[0])
 
 
 def _sources(origin: Origin, access: Access) -> tuple[vrt.Page | None, tuple[Stamp, ...]]:
@@ -257,60 +275,6 @@ def _sources(origin: Origin, access: Access) -> tuple[vrt.Page | None, tuple[Sta
         return None, (own,)
     page = vrt.read(origin.file, access)
     return page, (own, *check_sources(page, access, (Path(origin.file).resolve(),)))
-
-
-def _tiff_pages(origin: Origin, access: Access) -> list[Directory]:
-    """Return the directories of a TIFF that is a file of its own, after checking its blocks."""
-    if origin.driver != "GTiff" or origin.gdal_name != str(Path(origin.file).absolute()):
-        return []
-    found = tiff_directories(origin.file)
-    check_tiff(origin.file, found, access)
-    count = sum(directory.is_page for directory in found)
-    if count > 1:
-        log.warning(
-            "%s has %d pages, and only the first page is read; another is named as GTIFF_DIR:2:%s",
-            origin.shown, count, origin.file,
-        )  # fmt: skip
-    return found
-
-
-def _check_projection(name: str, dataset: DatasetReader, pages: Sequence[Directory]) -> None:
-    """Refuse a number of a CRS that does not exist: GDAL makes a plane of no place of it."""
-    code = pages[0].geokey(_PROJECTED_KEY) if pages else None
-    if code in (None, _USER_DEFINED) or dataset.crs is None:
-        return
-    if dataset.crs.to_wkt().startswith(("LOCAL_CS", "ENGCRS")):
-        raise RasterError(
-            f"the coordinate reference system of {name} cannot be used: there is no EPSG:{code}; "
-            "set another with gdal_edit -a_srs"
-        )
-
-
-def _declared_nodata(pages: Sequence[Directory]) -> tuple[str, ...]:
-    text = pages[0].values.get("nodata") if pages else None
-    return () if text is None else (text.tobytes().decode("latin-1").strip("\0 "),)
-
-
-def _warn_of_nodata(name: str, declared: Iterable[str], dtypes: Sequence[str]) -> None:
-    """Warn of nodata values that no sample can have: rasterio says nothing and masks nothing."""
-    for text in dict.fromkeys(declared):
-        try:
-            value = float(text)
-        except ValueError:
-            continue
-        if not any(_can_be(value, dtype) for dtype in dtypes):
-            log.warning(
-                "the nodata value %s of %s cannot occur in samples of %s: it masks no pixel", text,
-                name, dtypes[0],
-            )  # fmt: skip
-
-
-def _can_be(value: float, dtype: str) -> bool:
-    kind = np.dtype(dtype)
-    if kind.kind not in "iu":
-        return True
-    limits = np.iinfo(kind)
-    return value.is_integer() and limits.min <= value <= limits.max
 
 
 def warn_of_alpha(raster: GeoTiff) -> None:
@@ -342,110 +306,3 @@ def _gdal(name: str, cache_bytes: int = CACHE_BYTES[0], *, trusted: bool = False
         # Listing the folder of a remote file costs requests; side-cars matter on local disks only.
         settings["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
     return rasterio.Env(**settings)
-
-
-def _describe(
-    name: str,
-    dataset: DatasetReader,
-    given: Mapping[str, int] | None,
-    sensor: str | None,
-) -> GeoTiff:
-    _check_samples(name, dataset)
-    frame = frame_of(name, dataset)
-    interpretations = dataset.colorinterp
-    every = tuple(
-        Band(description or "", interpretation.name, dtype)
-        for description, interpretation, dtype in zip(
-            dataset.descriptions, interpretations, dataset.dtypes, strict=True
-        )
-    )
-    palette = _palette(dataset)
-    if palette is not None:
-        colours = tuple(Band(c, c) for c in ("red", "green", "blue"))
-        mask, alpha, nodata = _mask(dataset, (1,), ())
-        roles = resolve(colours, given, sensor)
-        rows = _rows(dataset, (1,))
-        return GeoTiff(name, frame, colours, roles, (1,), mask, palette, alpha, nodata, *rows)
-    roles = resolve(every, given, sensor)
-    indexes = tuple(range(1, len(every) + 1))
-    if given:
-        indexes = tuple(sorted(set(roles.values())))
-        roles = {role: indexes.index(number) + 1 for role, number in roles.items()}
-    _check_bands(name, len(indexes), known=bool(roles))
-    mask, alpha, nodata = _mask(dataset, indexes, [indexes[n - 1] for n in roles.values()])
-    shown = tuple(every[i - 1] for i in indexes)
-    rows = _rows(dataset, indexes)
-    return GeoTiff(name, frame, shown, roles, indexes, mask, None, alpha, nodata, *rows)
-
-
-def _check_bands(name: str, count: int, *, known: bool) -> None:
-    if count > MAX_BANDS:
-        raise RasterError(
-            f"{name} has {count} bands, at most {MAX_BANDS} are read; name those to use "
-            "with --bands red=..,green=..,blue=..,nir=.."
-        )
-    if count > MAX_UNNAMED_BANDS and not known:
-        raise RasterError(
-            f"{name} has {count} bands, and none says what it is; name those to use with --bands "
-            "red=..,green=..,blue=..,nir=.. or give --sensor"
-        )
-
-
-def _rows(dataset: DatasetReader, indexes: tuple[int, ...]) -> tuple[int, int]:
-    """Return bytes of a decoded row, and rows of a block."""
-    if dataset.interleaving == Interleaving.pixel:
-        indexes = dataset.indexes
-    sizes = [np.dtype(dataset.dtypes[i - 1]).itemsize for i in indexes]
-    return dataset.width * sum(sizes), dataset.block_shapes[0][0]
-
-
-def _check_samples(name: str, dataset: DatasetReader) -> None:
-    if dataset.count == 0:
-        parts = ", ".join(dataset.subdatasets[:4])
-        raise RasterError(f"{name} has no bands of its own; name one subdataset: {parts}")
-    for dtype in dataset.dtypes:
-        if "complex" in dtype:
-            raise RasterError(
-                f"{name} has complex samples ({dtype}); give a raster of real numbers, for SAR "
-                "the amplitude"
-            )
-    pixels = dataset.width * dataset.height
-    if pixels > MAX_PIXELS:
-        raise RasterError(
-            f"{name} claims {dataset.width} x {dataset.height} pixels, which is too large "
-            f"(at most {MAX_PIXELS:.0e}); its header is probably damaged"
-        )
-    rows, cols = dataset.block_shapes[0]
-    check_block(name, (cols, rows), rows * cols * np.dtype(dataset.dtypes[0]).itemsize)
-
-
-def _palette(dataset: DatasetReader) -> np.ndarray[Any, Any] | None:
-    if dataset.count != 1 or dataset.colorinterp[0] != ColorInterp.palette:
-        return None
-    colours = np.zeros((256, 3), np.uint8)
-    for index, rgba in dataset.colormap(1).items():
-        if 0 <= index < 256:
-            colours[index] = rgba[:3]
-    return colours
-
-
-def _mask(
-    dataset: DatasetReader, indexes: tuple[int, ...], used: Sequence[int]
-) -> tuple[str, int, tuple[float | None, ...]]:
-    """Return where validity comes from, the alpha band, and nodata values.
-
-    A band marked alpha that has a role of its own is no mask: GDAL marks the fourth band of any
-    8-bit RGB file so, and in aerial imagery it is near infrared.
-    """
-    nodata = tuple(
-        int(v) if v is not None and v.is_integer() else v
-        for v in (dataset.nodatavals[i - 1] for i in indexes)
-    )
-    alpha = [i for i, c in enumerate(dataset.colorinterp, 1) if c == ColorInterp.alpha]
-    if alpha and alpha[0] not in used:
-        return "alpha", alpha[0], nodata
-    if MaskFlags.per_dataset in dataset.mask_flag_enums[0] and not alpha:
-        return "mask", 0, nodata
-    if any(v is not None for v in nodata):
-        return "nodata", 0, nodata
-    return "none", 0, nodata

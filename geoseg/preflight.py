@@ -18,6 +18,7 @@ from geoseg.raster import RasterReader, sample
 from geoseg.sniff import Origin, recognise
 from geoseg.stamps import Stamp
 from geoseg.tiff import DamagedTiffError, Directory, directories
+from geoseg.window import Window
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,9 @@ def _beyond(directory: Directory, size: int) -> int:
     if len(directory.offsets) != len(directory.sizes):
         return 0
     ends = directory.offsets.astype(np.uint64) + directory.sizes.astype(np.uint64)
-    return int(np.count_nonzero((ends > size) & (directory.sizes > 0)))
+    # Sums beyond 64 bits begin anew at 0.
+    beyond = (ends > size) | (directory.offsets > size) | (directory.sizes > size)
+    return int(np.count_nonzero(beyond & (directory.sizes > 0)))
 
 
 def check_block(name: str, block_px: tuple[int, int], size: int) -> None:
@@ -164,12 +167,37 @@ def check_pixels(raster: RasterReader, *, keep_going: bool = False) -> None:
     try:
         _, valid = raster.read(full)
     except TileFailedError as error:
-        if not keep_going:
-            raise RasterError(
-                f"a block is damaged: {error}; fetch the file again, or pass --keep-going to map "
-                "the rest"
-            ) from error
-        sample(raster)
-        return
+        if keep_going:
+            sample(raster)
+            return
+        first = _first_failure(raster, error)
+        raise RasterError(
+            f"{first}: a block is damaged, or cannot be reached; fetch the file again, or pass "
+            "--keep-going to map the rest"
+        ) from error
     if not valid.any():
         log.warning("there are no valid pixels in the raster: the map will be empty")
+
+
+def _first_failure(raster: RasterReader, error: TileFailedError) -> TileFailedError:
+    """Return why the first pixel that cannot be read cannot: it lies in the damaged block."""
+    window = raster.frame.window
+    while window.area > 1:
+        for half in _halves(window):
+            try:
+                raster.read(half)
+            except TileFailedError as failure:
+                error, window = failure, half
+                break
+        else:
+            return error
+    return error
+
+
+def _halves(window: Window) -> tuple[Window, Window]:
+    x0, y0, x1, y1 = window.x0, window.y0, window.x1, window.y1
+    if window.height > 1:
+        middle = (y0 + y1) // 2
+        return Window(x0, y0, x1, middle), Window(x0, middle, x1, y1)
+    middle = (x0 + x1) // 2
+    return Window(x0, y0, middle, y1), Window(middle, y0, x1, y1)

@@ -84,7 +84,8 @@ _ENDINGS: Mapping[str, str] = MappingProxyType(
 """Drivers of names that cannot be looked into without opening them; others are GeoTIFF."""
 
 _SUBDATASET = re.compile(
-    r'(?P<driver>NETCDF|HDF5|GTIFF_DIR|GPKG):(?:(?P<page>\d+):)?"?(?P<file>.+?)"?(?P<rest>:[^:/\\]*)?$'
+    r'(?P<driver>NETCDF|HDF5|GTIFF_DIR|GPKG):(?:(?P<page>\d+):)?"?(?P<file>.+?)"?(?P<rest>:[^:/\\]*)?$',
+    re.IGNORECASE,
 )
 _SUBDATASET_DRIVER = {"NETCDF": "netCDF", "HDF5": "netCDF", "GTIFF_DIR": "GTiff", "GPKG": "GPKG"}
 
@@ -171,7 +172,7 @@ def _subdataset(name: str, part: re.Match[str]) -> Origin:
     check_file(part["file"])
     with Path(part["file"]).open("rb") as file:
         head = file.read(HEAD_BYTES)
-    driver = _SUBDATASET_DRIVER[part["driver"]]
+    driver = _SUBDATASET_DRIVER[part["driver"].upper()]
     if driver_of(head) != driver:
         raise RasterError(f"{part['file']} has no subdatasets of {part['driver']}{describe(head)}")
     whole = str(Path(part["file"]).absolute())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import TileFailedError
+from geoseg.errors import RasterError, TileFailedError
 from geoseg.window import Window
 
 _END_BYTES = 64 * 1024
@@ -56,12 +56,20 @@ class Stamp:
             )
 
     def identity(self) -> dict[str, Any]:
-        """Return path, size, time of change and a hash of both ends, JSON-able."""
+        """Return path, size, time of change and a hash of both ends, JSON-able.
+
+        Raises:
+            RasterError: It cannot be read.
+        """
+        try:
+            ends = ends_sha256(self.path)
+        except OSError as error:
+            raise RasterError(f"{self.path} cannot be read: {error.strerror}") from error
         return {
             "path": str(Path(self.path).resolve()),
             "bytes": self.size,
             "mtime_ns": self.mtime_ns,
-            "ends_sha256": ends_sha256(self.path),
+            "ends_sha256": ends,
         }
 
 

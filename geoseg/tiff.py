@@ -19,8 +19,8 @@ MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MAX_DIRECTORIES = 1000
 """More pages than this are not counted."""
 
-_TYPES = {1: "u1", 2: "S1", 3: "u2", 4: "u4", 8: "i2", 9: "i4", 11: "f4", 12: "f8", 16: "u8",
-          17: "i8", 13: "u4", 18: "u8"}  # fmt: skip
+_TYPES = {1: "u1", 2: "S1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+"""Types of the wanted tags."""
 
 _WANTED = {"kind": 254, "width": 256, "height": 257, "bits": 258, "compression": 259,
            "samples": 277, "strip_rows": 278, "planar": 284, "tile_width": 322,
@@ -90,13 +90,11 @@ class Directory:
 
     def geokey(self, key: int) -> int | None:
         """Return a GeoTIFF key that is a plain number, or None."""
-        for number, location, _, value in self.values.get("geokeys", _NONE)[4:].reshape(-1, 4):
+        found = self.values.get("geokeys", np.zeros(0, np.uint16))
+        for number, location, _, value in found[4 : len(found) // 4 * 4].reshape(-1, 4):
             if number == key and location == 0:
                 return int(value)
         return None
-
-
-_NONE: NDArray[Any] = np.zeros(4, np.uint16)
 
 
 def directories(file: BinaryIO, size: int) -> list[Directory]:
@@ -131,9 +129,11 @@ def _directory(
     pointer = "Q" if big else "I"
     body = _take(file, at + first, count * entry + inline, size)
     tags: dict[int, NDArray[Any]] = {}
-    wanted = {*_WANTED.values(), *_OFFSETS, *_COUNTS, *_PLACED}
+    wanted = {*_WANTED.values(), *_OFFSETS, *_COUNTS}
+    placed = False
     for start in range(0, count * entry, entry):
         tag, kind, values = struct.unpack_from(order + "HH" + pointer, body, start)
+        placed |= tag in _PLACED
         if tag not in wanted or kind not in _TYPES:
             continue
         dtype = np.dtype(order + _TYPES[kind])
@@ -151,7 +151,6 @@ def _directory(
     offsets, sizes = (
         next((tags[t] for t in pair if t in tags), none) for pair in (_OFFSETS, _COUNTS)
     )
-    placed = any(tag in tags for tag in _PLACED)
     return Directory(named, offsets, sizes, placed), int(after)
 
 

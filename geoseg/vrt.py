@@ -38,6 +38,7 @@ _KNOWN = _FILES | {
         "ScaleRatio", "Exponent", "SrcMin", "SrcMax", "DstMin", "DstMax", "LUT", "NODATA",
         "UseMaskBand", "ColorTableComponent", "Resampling", "PixelFunctionType",
         "PixelFunctionLanguage", "PixelFunctionArguments", "SourceTransferType", "BufferRadius",
+        "ImageOffset", "PixelOffset", "LineOffset", "ByteOrder",
         # gdalwarp -of VRT
         "GDALWarpOptions", "WarpMemoryLimit", "ResampleAlg", "WorkingDataType", "Option",
         "Transformer", "ApproxTransformer", "MaxError", "BaseTransformer", "GenImgProjTransformer",

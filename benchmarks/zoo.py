@@ -78,8 +78,8 @@ LARGE = ("size__10_gigapixel_sparse", "size__one_huge_strip")
 
 EXPLAINED = {
     "damage__bitflip_uncompressed": "a flipped bit in raw samples is a sample like any other: "
-    "there is no checksum to hold it against, so no warning can know. Judged: it works, and identity() "
-    "tells it from the file before",
+    "there is no checksum to hold it against, so no warning can know. Judged: it works, and "
+    "identity() tells it from the file before",
     "geo__conflicting_aux": "the side-car's nodata value counts, as in GDAL and QGIS; it is the "
     "object's own value. Judged: one warning, and nothing where the object is",
 }

@@ -49,15 +49,21 @@ def tiff_directories(path: str) -> list[Directory]:
         ) from error
 
 
-def check_tiff(path: str, found: list[Directory], access: Access) -> None:
+def check_tiff(path: str, found: list[Directory], access: Access, *, tell: bool = True) -> None:
     """Check the blocks of the first page of a TIFF and of its mask.
+
+    Args:
+        path: The file.
+        found: Its directories.
+        access: Whether a damaged file is read.
+        tell: Whether large blocks are told; of the parts of a mosaic they would be too many.
 
     Raises:
         RasterError: A block would be too large; or lies beyond the end, unless told to keep going.
     """
     size = Path(path).stat().st_size
     for directory in [*found[:1], *(d for d in found[1:] if d.is_full_mask)]:
-        check_block(path, directory.block_px, _decoded_bytes(directory))
+        check_block(path, directory.block_px, _decoded_bytes(directory), tell=tell)
         lost = _beyond(directory, size)
         if not lost:
             continue
@@ -86,13 +92,14 @@ def _beyond(directory: Directory, size: int) -> int:
     return int(np.count_nonzero(beyond & (directory.sizes > 0)))
 
 
-def check_block(name: str, block_px: tuple[int, int], size: int) -> None:
+def check_block(name: str, block_px: tuple[int, int], size: int, *, tell: bool = True) -> None:
     """Check how much memory a block takes.
 
     Args:
         name: The raster, for the message.
         block_px: Columns and rows of a block.
         size: Bytes of a decoded block.
+        tell: Whether to warn of a large one.
 
     Raises:
         RasterError: Too much.
@@ -101,7 +108,7 @@ def check_block(name: str, block_px: tuple[int, int], size: int) -> None:
     what = f"{name} has blocks of {cols} x {rows} pixels ({size / 2**20:.0f} MiB each"
     if size > MAX_BLOCK_BYTES:
         raise RasterError(f"{what}, at most {MAX_BLOCK_BYTES // 2**20}); {_REWRITE}")
-    if size > LARGE_BLOCK_BYTES:
+    if tell and size > LARGE_BLOCK_BYTES:
         log.warning("%s), decoded whole for every tile that touches one; %s", what, _REWRITE)
 
 
@@ -138,7 +145,7 @@ def _check_source(name: str, access: Access, above: tuple[Path, ...]) -> tuple[S
         return ()  # bytes that a raw band takes for pixels
     origin: Origin = recognise(name, access)
     if origin.driver == "GTiff":
-        check_tiff(name, tiff_directories(name), access)
+        check_tiff(name, tiff_directories(name), access, tell=False)
     if origin.driver != "VRT":
         return ()
     real = Path(name).resolve()

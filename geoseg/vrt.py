@@ -43,11 +43,15 @@ _KNOWN = _FILES | {
         "GDALWarpOptions", "WarpMemoryLimit", "ResampleAlg", "WorkingDataType", "Option",
         "Transformer", "ApproxTransformer", "MaxError", "BaseTransformer", "GenImgProjTransformer",
         "SrcGeoTransform", "SrcInvGeoTransform", "DstGeoTransform", "DstInvGeoTransform",
-        "ReprojectTransformer", "ReprojectionTransformer", "SourceSRS", "TargetSRS", "BandList",
-        "BandMapping", "SrcNoDataReal", "SrcNoDataImag", "DstNoDataReal", "DstNoDataImag",
-        "SrcAlphaBand", "DstAlphaBand", "Cutline", "CutlineBlendDist", "MultiThreaded",
+        "Options", "ReprojectTransformer", "ReprojectionTransformer", "SourceSRS", "TargetSRS",
+        "BandList", "BandMapping", "SrcNoDataReal", "SrcNoDataImag", "DstNoDataReal",
+        "DstNoDataImag", "SrcAlphaBand", "DstAlphaBand", "Cutline", "CutlineBlendDist",
+        "MultiThreaded",
     )
 }  # fmt: skip
+
+_REACHING_OPTIONS = ("DEM", "GEOLOC", "COORDINATE_OPERATION", "CUTLINE_DS")
+"""Parts of the names of warping options whose values name files."""
 
 _PREFIX = re.compile(r"\w{2,}:")
 """`NETCDF:a.nc:var` and its kin name a driver, and with it anything."""
@@ -115,12 +119,14 @@ def _refuse_code(shown: str, root: Element) -> None:
 
 
 def _refuse_unknown(shown: str, root: Element) -> None:
-    # What is in SourceProperties and Metadata is data, whatever it is called.
     for element in root.iter():
-        if name(element) not in _KNOWN:
+        option = (attribute(element, "key") or attribute(element, "name")).upper()
+        warping = name(element) == "option" and any(part in option for part in _REACHING_OPTIONS)
+        if warping or name(element) not in _KNOWN:
+            what = f"option {option}" if warping else f"element <{element.tag}>"
             raise RasterError(
-                f"{shown} has the element <{element.tag}>, which may reach outside the file; pass "
-                "--trust-input if it comes from someone you trust"
+                f"{shown} has the {what}, which may reach outside the file; pass --trust-input if "
+                "it comes from someone you trust"
             )
 
 

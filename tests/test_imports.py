@@ -35,7 +35,7 @@ LAYERS = (
     ("run",),
     ("preview", "demo"),
     ("cli", "cli_models", "__main__"),
-)
+)  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 
 HEAVY = ("torch", "transformers", "dask", "geopandas", "matplotlib", "rasterio", "scipy", "pyarrow")

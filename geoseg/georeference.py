@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import pyproj
+import shapely
 from affine import Affine
 from rasterio.io import DatasetReader
 
@@ -93,7 +94,13 @@ def _check_position(name: str, frame: Frame) -> None:
         )  # fmt: skip
         return
     # Measuring a pixel fails, clearly, where the position is impossible.
-    gsd_m = frame.gsd_m
+    try:
+        gsd_m = frame.gsd_m
+    except (pyproj.exceptions.ProjError, shapely.errors.GEOSException) as error:
+        raise RasterError(
+            f"the position of {name} cannot be measured in its coordinate reference system: "
+            f"{error}; set another with gdal_edit -a_srs"
+        ) from error
     if crs.is_projected and gsd_m:
         _warn_of_distance(name, frame, crs)
         _warn_of_distortion(name, frame, crs, gsd_m)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
@@ -30,7 +30,7 @@ from geoseg.caveats import check_projection, declared_nodata, tiff_pages, warn_o
 from geoseg.describe import describe
 from geoseg.errors import RasterError, TileFailedError
 from geoseg.frame import Frame
-from geoseg.preflight import check_sources
+from geoseg.preflight import check_ascii_grid, check_sources
 from geoseg.raster import Samples, Valid, finite
 from geoseg.sidecars import sidecar_identity, warn_of_sidecars
 from geoseg.sniff import Origin, recognise
@@ -231,7 +231,8 @@ def open_raster(
                     warn_of_sidecars(
                         origin.file, origin.driver, found.frame.transform, placed=placed
                     )
-    except RasterioIOError as error:
+    except (RasterioError, CRSError, UnicodeDecodeError) as error:
+        # The last two come of names and numbers that damage made unreadable.
         reason = without_secrets(str(error))
         if is_network(origin.gdal_name):
             raise RasterError(
@@ -271,6 +272,8 @@ def _sources(origin: Origin, access: Access) -> tuple[vrt.Page | None, tuple[Sta
     if not origin.file:
         return None, ()
     own = Stamp.of(origin.file)
+    if origin.driver == "AAIGrid" and is_local(origin.gdal_name):
+        check_ascii_grid(origin.file)
     if origin.driver != "VRT":
         return None, (own,)
     page = vrt.read(origin.file, access)

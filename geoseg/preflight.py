@@ -31,6 +31,10 @@ LARGE_BLOCK_BYTES = 32 * 2**20
 SMALL_BYTES = 64 * 2**20
 """Rasters up to this size are read whole before the run."""
 
+_GRID_KEYS = {b"ncols", b"nrows", b"xllcorner", b"yllcorner", b"xllcenter", b"yllcenter",
+              b"cellsize", b"dx", b"dy", b"nodata_value"}  # fmt: skip
+_LINE_BYTES = 2**20
+
 _REWRITE = "rewrite it tiled: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE"
 
 
@@ -112,6 +116,38 @@ def check_block(name: str, block_px: tuple[int, int], size: int, *, tell: bool =
         log.warning("%s), decoded whole for every tile that touches one; %s", what, _REWRITE)
 
 
+def check_ascii_grid(path: str) -> None:
+    """Check that an ASCII grid has as many samples as it says.
+
+    GDAL finds its rows one after another, and takes for ever to find one beyond the end of the
+    file; so no tile of a grid that is cut short is read.
+
+    Raises:
+        RasterError: It is cut short.
+    """
+    size = {"ncols": 0, "nrows": 0}
+    with Path(path).open("rb") as file:
+        line = file.readline(_LINE_BYTES)
+        while (words := line.split()) and words[0].lower() in _GRID_KEYS:
+            if len(words) > 1 and words[1].isdigit():
+                size[words[0].lower().decode()] = int(words[1])
+            line = file.readline(_LINE_BYTES)
+        count, left = 0, line
+        # Word by word would take minutes; a word at the end of a part may go on in the next.
+        while left:
+            words = (left + b"|").split()
+            count += len(words) - 1
+            part = file.read(_LINE_BYTES)
+            left = words[-1][:-1] + part if part else b""
+            count += not part and words[-1] != b"|"
+    want = size["ncols"] * size["nrows"]
+    if count < want:
+        raise RasterError(
+            f"{path} is truncated: it has {count} of {want} samples; fetch it again (an ASCII grid "
+            "is read from its beginning, so --keep-going does not help)"
+        )
+
+
 def check_sources(page: vrt.Page, access: Access, above: tuple[Path, ...]) -> tuple[Stamp, ...]:
     """Check every source of a VRT as a raster of its own, and those of VRTs among them.
 
@@ -146,6 +182,8 @@ def _check_source(name: str, access: Access, above: tuple[Path, ...]) -> tuple[S
     origin: Origin = recognise(name, access)
     if origin.driver == "GTiff":
         check_tiff(name, tiff_directories(name), access, tell=False)
+    if origin.driver == "AAIGrid":
+        check_ascii_grid(name)
     if origin.driver != "VRT":
         return ()
     real = Path(name).resolve()

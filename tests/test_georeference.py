@@ -66,3 +66,16 @@ def test_a_number_of_no_crs_is_refused(tmp_path):
     path.write_bytes(data.replace(old, new))
     with pytest.raises(RasterError, match=r"coordinate reference system .* no EPSG:31000"):
         open_raster(path)
+
+
+def test_a_position_that_cannot_be_measured_is_refused(tmp_path):
+    path = draw(tmp_path / "a.tif", crs="EPSG:3413", transform=Affine(1e300, 0, 0, 0, -1e300, 0))
+    with pytest.raises(RasterError):
+        open_raster(path)
+
+
+def test_text_that_damage_made_unreadable_is_one_error(tmp_path):
+    path = draw(tmp_path / "a.tif", crs=LOCAL)
+    path.write_bytes(path.read_bytes().replace(b"site grid", b"site\xad\xc2rid"))
+    with pytest.raises(RasterError, match="not a raster that can be opened"):
+        open_raster(path)

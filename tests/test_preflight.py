@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.shutil import copy as gdal_copy
 from rasters import UTM, draw
 
 import geoseg
@@ -123,6 +126,36 @@ def test_where_nothing_can_be_read_there_is_nothing_to_keep(tmp_path):
         spoil(path, block)
     with pytest.raises(RasterError, match="nothing can be read"):
         check_pixels(open_raster(path), keep_going=True)
+
+
+@given(
+    st.integers(0, 7),
+    st.integers(1, 7),
+    st.sampled_from([" ", "\n", "\r\n", "\t "]),
+    st.integers(1, 40),
+    st.integers(-2, 2),
+)
+def test_samples_of_an_ascii_grid_are_counted(tmp_path_factory, rows, cols, space, part, extra):
+    path = tmp_path_factory.getbasetemp() / "grid.asc"
+    samples = space.join(["nan", "-1.5e3", "7"] * 20).split(space)[: max(rows * cols + extra, 0)]
+    text = f"NCOLS {cols}\nnrows {rows}\nxllcorner 5\nyllcorner 5\ncellsize 1\nNODATA_value -9\n"
+    path.write_text(text + space.join(samples), newline="")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preflight, "_LINE_BYTES", 40 + part)
+        if len(samples) >= rows * cols:
+            preflight.check_ascii_grid(str(path))
+            return
+        with pytest.raises(RasterError, match=f"has {len(samples)} of {rows * cols} samples"):
+            preflight.check_ascii_grid(str(path))
+
+
+def test_an_ascii_grid_cut_short_is_refused(tmp_path):
+    path = tmp_path / "a.asc"
+    gdal_copy(draw(tmp_path / "a.tif", bands=1), path, driver="AAIGrid")
+    open_raster(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(RasterError, match=r"a\.asc is truncated"):
+        open_raster(path, access=KEEP_GOING)
 
 
 class Bright:

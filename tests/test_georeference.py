@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from affine import Affine
 from rasterio.control import GroundControlPoint
@@ -69,8 +70,14 @@ def test_a_number_of_no_crs_is_refused(tmp_path):
 
 
 def test_a_position_that_cannot_be_measured_is_refused(tmp_path):
-    path = draw(tmp_path / "a.tif", crs="EPSG:3413", transform=Affine(1e300, 0, 0, 0, -1e300, 0))
-    with pytest.raises(RasterError):
+    nowhere = "+proj=aea +lat_1=10 +lat_2=20 +datum=WGS84"
+    path = draw(tmp_path / "a.tif", crs=nowhere)
+    data = path.read_bytes()
+    old, new = (np.float64(degrees).tobytes() for degrees in (20, -10))
+    assert old in data
+    # Parallels as far north as south: no cone touches both.
+    path.write_bytes(data.replace(old, new))
+    with pytest.raises(RasterError, match=r"the position of .* cannot be measured"):
         open_raster(path)
 
 

@@ -31,6 +31,7 @@ from geoseg.describe import describe
 from geoseg.errors import RasterError, TileFailedError
 from geoseg.frame import Frame
 from geoseg.preflight import check_ascii_grid, check_sources
+from geoseg.probe import check_opens
 from geoseg.raster import Samples, Valid, finite
 from geoseg.sidecars import sidecar_identity, warn_of_sidecars
 from geoseg.sniff import Origin, recognise
@@ -214,6 +215,7 @@ def open_raster(
     guards.say_once()
     origin = recognise(str(path), access)
     page, stamps = _sources(origin, access)
+    check_opens(origin.shown, origin.gdal_name, origin.driver)
     try:
         with (
             _gdal(origin.gdal_name, trusted=access.trust_input),

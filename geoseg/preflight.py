@@ -14,6 +14,7 @@ import numpy as np
 from geoseg import vrt
 from geoseg.access import Access
 from geoseg.errors import RasterError, TileFailedError
+from geoseg.probe import check_opens
 from geoseg.raster import RasterReader, sample
 from geoseg.sniff import Origin, recognise
 from geoseg.stamps import Stamp
@@ -180,6 +181,7 @@ def _check_source(name: str, access: Access, above: tuple[Path, ...]) -> tuple[S
     if access.trust_input and not _is_raster(name, access):
         return ()  # bytes that a raw band takes for pixels
     origin: Origin = recognise(name, access)
+    check_opens(name, origin.gdal_name, origin.driver)
     if origin.driver == "GTiff":
         check_tiff(name, tiff_directories(name), access, tell=False)
     if origin.driver == "AAIGrid":

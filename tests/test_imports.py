@@ -16,7 +16,7 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("access", "archive", "markup", "stamps", "guards"),
+    ("access", "archive", "markup", "stamps", "guards", "probe"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",

@@ -113,9 +113,6 @@ class GeoTiff:
                 dataset = self._dataset()
                 data = self._samples(dataset, where)
                 valid = self._valid(dataset, data, where)
-        except TileFailedError:
-            self._local.dataset = None
-            raise
         except RasterioError as error:
             # Never again through this handle: what failed once may read as black.
             self._local.dataset = None
@@ -124,6 +121,9 @@ class GeoTiff:
                 f"cannot read columns {window.x0}..{window.x1}, rows {window.y0}..{window.y1} "
                 f"of {self.path}{by}: {_reason(error)}"
             ) from error
+        except Exception:
+            self._local.dataset = None
+            raise
         if self.palette is not None:
             data = np.moveaxis(self.palette[data[0].astype(np.uint8)], -1, 0)
         return data, valid

@@ -147,6 +147,8 @@ def _local(name: str, access: Access) -> Origin:
         raise RasterError(f"{name} is not a raster that can be opened{describe(head)}")
     if driver in _REACHING:
         _demand_trust(name, _REACHING[driver], access)
+        if access.offline:
+            raise RasterError(f"{name} is {_REACHING[driver]}, and --offline opens no socket")
     if driver == "VRT" and Path(name).suffix.lower() not in (".vrt", ".xml", ""):
         _demand_trust(name, "a VRT in spite of its ending", access)
     # GDAL takes names with a colon for instructions, unless they are whole paths.

@@ -78,6 +78,12 @@ def test_what_reaches_outside_is_opened_for_trusted_input_only(tmp_path, head, d
         recognise(str(path), Access())
     assert "--trust-input" in str(caught.value)
     assert recognise(str(path), TRUSTED).driver == driver
+    offline = Access(trust_input=True, offline=True)
+    if driver == "VRT":
+        assert recognise(str(path), offline).driver == driver
+    else:
+        with pytest.raises(RasterError, match="--offline opens no socket"):
+            recognise(str(path), offline)
 
 
 def test_pipes_loops_and_standard_input_are_refused_at_once(tmp_path):

@@ -217,7 +217,9 @@ def check_pixels(raster: RasterReader, *, keep_going: bool = False) -> None:
         if keep_going:
             sample(raster)
             return
-        first = _first_failure(raster, error)
+        # Each try over a network may wait for its time-out.
+        far = getattr(raster, "networked", False)
+        first = error if far else _first_failure(raster, error)
         raise RasterError(
             f"{first}: a block is damaged, or cannot be reached; fetch the file again, or pass "
             "--keep-going to map the rest"

@@ -8,6 +8,9 @@ bring one, through the entry points. Judged are: exit code, words of the message
 nothing at the final path after an error, the object's outline (IoU with the truth 0.99, 0.95 for
 lossy pictures), a warning's words in exactly one line, seconds and MiB.
 
+A block that only decoding shows to be corrupt is an error without a map in the zoo, where rasters
+are small and are read whole before the run; of a large raster it costs its tiles, and exit code 1.
+
 Where a case cannot be, or is not, judged as it is written, EXPLAINED says why, and it is counted
 apart. Cases of kind `policy` are errors by default; what each does with --trust-input is told too.
 """

@@ -65,6 +65,17 @@ Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
 Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
 Workers = Annotated[int, typer.Option("--workers", help="Processes")]
 Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
+TrustInput = Annotated[
+    bool,
+    typer.Option(
+        "--trust-input",
+        help="Let a VRT read outside its folder and over the network, and MRF and WMS files be "
+        "opened",
+    ),
+]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Map the rest of a damaged raster; exit code 1")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
 Events = Annotated[
     bool,
@@ -170,6 +181,8 @@ def segment(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the run folder of a complete run")
     ] = False,
+    trust_input: TrustInput = False,
+    keep_going: KeepGoing = False,
     as_json: Events = False,
     quiet: Quiet = False,
 ) -> None:
@@ -209,6 +222,8 @@ def segment(
             fresh=fresh,
             retry_failed=retry_failed,
             keep_run_folder=keep,
+            trust_input=trust_input,
+            keep_going=keep_going,
             progress=progress,
         )
     _report(run, as_json=as_json, quiet=quiet)
@@ -225,11 +240,14 @@ def plan(
     overlap: Overlap = OVERLAP,
     workers: Workers = 1,
     batch: Batch = 1,
+    trust_input: TrustInput = False,
+    keep_going: KeepGoing = False,
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
     from dataclasses import asdict
 
+    from geoseg.access import Access
     from geoseg.config import RunConfig
     from geoseg.estimate import plan as run_plan
 
@@ -237,7 +255,8 @@ def plan(
     if asked is None:
         raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
     config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers, batch=batch)
-    found = run_plan(raster, asked, config, bands=bands, sensor=sensor)
+    access = Access(trust_input=trust_input, keep_going=keep_going)
+    found = run_plan(raster, asked, config, bands=bands, sensor=sensor, access=access)
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
         return

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from geoseg.access import Access
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
@@ -30,6 +31,7 @@ from geoseg.geotiff import GeoTiff, warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.memory import Budget
+from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     choose_backend,
     destination,
@@ -121,6 +123,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     fresh: bool = False,
     retry_failed: bool = False,
     keep_run_folder: bool = False,
+    trust_input: bool = False,
+    keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Turn a raster and words into polygons.
@@ -150,6 +154,9 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         fresh: Throw away an unfinished run instead of continuing it.
         retry_failed: Try tiles again that failed in an earlier run, and replace its map.
         keep_run_folder: Keep `OUT.geoseg` when the map is complete.
+        trust_input: Let a VRT read outside its folder and over the network, and MRF and WMS files
+            be opened.
+        keep_going: Map the rest of a damaged raster; tiles of the damaged part fail.
         progress: Called with (step, done, total).
 
     Returns:
@@ -174,9 +181,9 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         memory=memory,
         scheduler=scheduler,
     )
-    raster = open_source(source, bands, sensor)
-    if isinstance(raster, GeoTiff):
-        warn_of_alpha(raster)
+    offline = models is not None and models.offline
+    access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
+    raster = open_source(source, bands, sensor, access)
     final, keeper = destination(out)
     place = RunFolder.beside(final, store)
     place.check_free()
@@ -186,6 +193,9 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
     # The output of an unfinished run is its own: it was killed between writing and cleaning up.
     check_output(final, overwrite=overwrite or ours, crs=raster.frame.crs, source=source_path)
+    if isinstance(raster, GeoTiff):
+        check_pixels(raster, keep_going=keep_going)
+        warn_of_alpha(raster)
 
     engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
     config = with_words(config, engine, asked, threshold)

@@ -180,6 +180,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     final, keeper = destination(out)
     place = RunFolder.beside(final, store)
     place.check_free()
+    place.tidy()
     ours = place.continues() and not fresh
     if retry_failed and not ours:
         raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
@@ -215,7 +216,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         stitched = _map_of(job, executor, watch, identity)
         target = Target(final, raster.frame.crs, config.legend, _recipe(fingerprint, job.backend))
         failed = job.store.failed()
-        count = _write(job, executor, watch, stitched, (target, failed))
+        count = _write(job, executor, watch, stitched, (target, failed, place.scratch))
         if not failed:
             job.store.complete(keep=keep_run_folder)
     return Run(
@@ -315,11 +316,11 @@ def _write(
     executor: Executor,
     watch: Watch,
     stitched: _Stitched,
-    goal: tuple[Target, Mapping[int, Failure]],
+    goal: tuple[Target, Mapping[int, Failure], Path],
 ) -> int:
     from geoseg.export import write
 
-    target, failed = goal
+    target, failed, scratch = goal
     total = len(stitched.plan.features)
     watch("write", 0, total)
 
@@ -331,7 +332,7 @@ def _write(
             watch("write", min(done, total), total)
 
     holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
-    count = write(target, drawn(), holes)
+    count = write(target, drawn(), holes, scratch)
     watch("write", total, total)
     return count
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from geoseg import lock
 from geoseg.errors import OutputError
 from geoseg.folder import Folder, LocalFolder, open_folder
-from geoseg.store import Completion, read_completion, read_record
+from geoseg.store import Completion, clear, read_completion, read_record
 
 SUFFIX = ".geoseg"
-_POINTER = "store.json"
+_POINTER, _SCRATCH = "store.json", "writing"
+_UNKEPT = {lock.NAME, _POINTER, _SCRATCH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,25 @@ class RunFolder:
             read_record(self.folder) is not None and read_completion(self.folder) is Completion.NO
         )
 
+    @property
+    def scratch(self) -> Path:
+        """Where the map grows: on the file system of the output, wherever the tiles are."""
+        return self.path / _SCRATCH
+
+    def tidy(self) -> None:
+        """Remove what a complete run left that was killed when it cleaned up.
+
+        Raises:
+            OutputError: Another run is at work here, or the folder cannot be written.
+        """
+        if self.path.is_dir() and (self._clearing() or LocalFolder(self.path).names() <= _UNKEPT):
+            with self.hold():
+                if self._clearing():
+                    clear(self.folder)
+
+    def _clearing(self) -> bool:
+        return read_completion(self.folder) is Completion.CLEARING
+
     def check_free(self) -> None:
         """Refuse early what `hold` would refuse.
 
@@ -104,7 +124,7 @@ class RunFolder:
     def _remove_if_empty(self) -> None:
         if read_record(self.folder) is None:
             local = LocalFolder(self.path)
-            if local.names() <= {lock.NAME, _POINTER}:
-                local.discard([_POINTER, lock.NAME])
+            if local.names() <= _UNKEPT:
+                local.discard([_SCRATCH, _POINTER, lock.NAME])
                 with suppress(OSError):
                     self.path.rmdir()

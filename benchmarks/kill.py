@@ -84,7 +84,7 @@ def start(
     raster: Path, out: Path, workers: int, *, overwrite: bool = False, prompt: str = "water"
 ) -> subprocess.Popen[str]:
     """Start `geoseg segment` in a process group of its own."""
-    command = [sys.executable, "-m", "geoseg.cli", "segment", str(raster), "--out", str(out)]
+    command = [sys.executable, "-m", "geoseg", "segment", str(raster), "--out", str(out)]
     command += ["--prompt", prompt, "--tile", str(TILE_PX), "--overlap", str(OVERLAP_PX)]
     command += ["--workers", str(workers), *(["--overwrite"] if overwrite else [])]
     return subprocess.Popen(

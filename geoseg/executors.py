@@ -170,9 +170,9 @@ class Processes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait for the workers; after an error, only for what they have in hand."""
+        """Wait for the workers; after an error, end them."""
         for worker in self._workers:
-            worker.stop(cancel=kind is not None)
+            worker.stop(at_once=kind is not None)
 
     def map(self, function: Callable[[Job, T], R], items: Iterable[T]) -> Iterator[R | Lost[T]]:
         """Yield `function(job, item)` for each item, in order."""
@@ -238,9 +238,13 @@ class _Worker:
         """Wait until it has nothing in hand."""
         wait(self._futures)
 
-    def stop(self, *, cancel: bool) -> None:
-        """Let it finish what it has in hand, and end it."""
-        self._pool.shutdown(wait=True, cancel_futures=cancel)
+    def stop(self, *, at_once: bool) -> None:
+        """End it; at once, or when it has done what it has in hand."""
+        if at_once:
+            # That may be many tiles; those that are done are kept. Python 3.14: `kill_workers`.
+            for process in list((self._pool._processes or {}).values()):  # noqa: SLF001
+                process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=at_once)
 
 
 @contextmanager

@@ -263,7 +263,7 @@ def _no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_job: Job | None = None
+_job: Job | TileFailedError = TileFailedError("a worker was started without a job")
 
 
 def _remember(job: bytes, cores: int, device: str | None) -> None:
@@ -275,7 +275,13 @@ def _remember(job: bytes, cores: int, device: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _job = pickle.loads(job)  # noqa: S301  our own parent made it
+    try:
+        _job = pickle.loads(job)  # noqa: S301  our own parent made it
+    except Exception as error:  # noqa: BLE001  told by the main process, once
+        _job = TileFailedError(
+            f"worker processes cannot load the backend or the raster ({type(error).__name__}: "
+            f"{error}): put its class into a module that they can import, or use --workers 1"
+        )
 
 
 def _end_with_parent() -> None:
@@ -287,8 +293,8 @@ def _end_with_parent() -> None:
 
 
 def _apply(function: Callable[[Job, T], R], item: T) -> R:
-    if _job is None:
-        raise RuntimeError("worker was started without a job")
+    if isinstance(_job, TileFailedError):
+        raise _job
     try:
         return function(_job, item)
     except DeviceLostError:

@@ -185,8 +185,13 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     if retry_failed and not ours:
         raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
-    # The output of an unfinished run is its own: it was killed between writing and cleaning up.
-    check_output(final, overwrite=overwrite or ours, crs=raster.frame.crs, source=source_path)
+
+    def check_place() -> None:
+        # The output of an unfinished run is its own: it was killed between writing and cleaning up.
+        own = place.continues() and not fresh
+        check_output(final, overwrite=overwrite or own, crs=raster.frame.crs, source=source_path)
+
+    check_place()
 
     engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
     config = with_words(config, engine, asked, threshold)
@@ -209,6 +214,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     }
     with ExitStack() as stack:
         stack.enter_context(place.hold())
+        # Another run may have ended since.
+        check_place()
         job.store.open(fingerprint, fresh=fresh, retry_failed=retry_failed)
         budget = stack.enter_context(Budget(config.memory))
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)

@@ -175,6 +175,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         scheduler=scheduler,
     )
     raster = open_source(source, bands, sensor)
+    # Before the first pixel is read: what is changed from now on is noticed.
+    identity = raster.identity()
     if isinstance(raster, GeoTiff):
         warn_of_alpha(raster)
     final, keeper = destination(out)
@@ -207,7 +209,6 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         raise ConfigError(
             f"backend '{backend}' looks at bands, not at a picture: leave --composite out"
         )
-    identity = raster.identity()
     fingerprint = {
         **config.fingerprint(identity, job.backend.identity),
         "versions": versions(backend, mask_clouds),

@@ -106,7 +106,7 @@ def test_an_input_that_changes_during_a_run_makes_no_map(scene, change):
     )
     assert "--fresh" in str(caught.value)
     assert not scene.with_name("map.fgb").exists()
-    with pytest.raises(GeosegError, match="begun with other settings|nothing can be read"):
+    with pytest.raises(GeosegError, match=r"begun with other settings|nothing can be read"):
         make(scene)
 
 

@@ -189,8 +189,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
 
     def check_place() -> None:
-        # The output of an unfinished run is its own: it was killed between writing and cleaning up.
-        own = place.continues() and not fresh
+        # A run that was killed between writing and cleaning up finds its own output.
+        own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
         check_output(final, overwrite=overwrite or own, crs=raster.frame.crs, source=source_path)
 
     check_place()
@@ -224,7 +224,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         stitched = _map_of(job, executor, watch, identity)
         target = Target(final, raster.frame.crs, config.legend, _recipe(fingerprint, job.backend))
         failed = job.store.failed()
-        count = _write(job, executor, watch, stitched, (target, failed, place.scratch))
+        count = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:
             job.store.complete(keep=keep_run_folder)
     return Run(
@@ -324,11 +324,11 @@ def _write(
     executor: Executor,
     watch: Watch,
     stitched: _Stitched,
-    goal: tuple[Target, Mapping[int, Failure], Path],
+    goal: tuple[Target, Mapping[int, Failure], RunFolder],
 ) -> int:
     from geoseg.export import write
 
-    target, failed, scratch = goal
+    target, failed, place = goal
     total = len(stitched.plan.features)
     watch("write", 0, total)
 
@@ -340,7 +340,7 @@ def _write(
             watch("write", min(done, total), total)
 
     holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
-    count = write(target, drawn(), holes, scratch)
+    count = write(target, drawn(), holes, place)
     watch("write", total, total)
     return count
 

@@ -6,6 +6,7 @@
     NAME.geoseg/progress.json  how far the run is, for `geoseg status`
     NAME.geoseg/complete       the map is at its place: only cleaning up is left
     NAME.geoseg/writing/       the map, as long as it grows
+    NAME.geoseg/made.json      size and time of the map that this run put to its place
     NAME.geoseg/lock           who works here
 
 Files are whole or not there. A tile file that a failing disk has damaged counts as not there.
@@ -42,7 +43,17 @@ _COUNTS = np.dtype([("runs", "<i8"), ("facts", "<i8")])
 _CRC_BYTES = 4
 
 _RECORD, _PROGRESS, _COMPLETE = "run.json", "progress.json", "complete"
-_ENTRIES = {"tiles", "failed", _RECORD, _PROGRESS, _COMPLETE, "lock", "store.json", "writing"}
+_ENTRIES = {
+    "tiles",
+    "failed",
+    _RECORD,
+    _PROGRESS,
+    _COMPLETE,
+    "lock",
+    "store.json",
+    "writing",
+    "made.json",
+}
 
 
 class Completion(Enum):

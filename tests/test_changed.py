@@ -13,7 +13,7 @@ import rasterio
 from scenes import GEOREF, UTM
 
 import geoseg
-from geoseg.errors import GeosegError, RasterError, ResumeMismatchError
+from geoseg.errors import GeosegError, OutputError, RasterError, ResumeMismatchError
 
 
 class Killed(BaseException):
@@ -121,6 +121,16 @@ def test_an_input_that_changes_before_its_first_tile_is_noticed_too(scene, monke
     monkeypatch.setattr(run, "fit_stretch", late)
     with pytest.raises(RasterError, match="was changed while it was read"):
         make(scene)
+
+
+def test_a_file_that_came_to_the_place_of_the_map_is_not_replaced_unasked(scene):
+    interrupt(scene)
+    out = scene.with_name("map.fgb")
+    out.write_bytes(b"dear")
+    with pytest.raises(OutputError, match="is already there; pass --overwrite"):
+        make(scene)
+    assert out.read_bytes() == b"dear"
+    assert make(scene, overwrite=True).complete
 
 
 @pytest.mark.parametrize("hour", [-3600, 3600, -400 * 86400])

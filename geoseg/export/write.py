@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +43,20 @@ Failed = list[tuple[str, str, shapely.Polygon]]
 """Name, reason and outline (in the CRS of the map) of each tile that failed."""
 
 
-def write(target: Target, found: Iterable[Features], failed: Failed, scratch: Path) -> int:
+class Place(Protocol):
+    """Where a map grows."""
+
+    @property
+    def scratch(self) -> Path:
+        """Folder on the file system of the output; it does not stay."""
+        ...
+
+    def announce(self, growing: Path, output: Path) -> None:
+        """Hear that a file is about to get the name of the output."""
+        ...
+
+
+def write(target: Target, found: Iterable[Features], failed: Failed, place: Place) -> int:
     """Write a map; returns the number of features.
 
     Args:
@@ -51,11 +64,12 @@ def write(target: Target, found: Iterable[Features], failed: Failed, scratch: Pa
         found: Features in order of their number.
         failed: Tiles to show as missing: layer `failed_tiles` of a GeoPackage, for the other
             formats a second file `NAME_failed_tiles`.
-        scratch: Folder on the same file system in which files grow; it does not stay.
+        place: Where files grow; is told before the map gets its name.
 
     Raises:
         OutputError: It could not be written completely; nothing is left at the final path.
     """
+    scratch = place.scratch
     growing = scratch / f"map{target.path.suffix}"
     counter = _Counter()
     kind = format_of(target.path)
@@ -76,6 +90,7 @@ def write(target: Target, found: Iterable[Features], failed: Failed, scratch: Pa
         # A map that lacks tiles must never be seen without the file that tells which.
         if failed:
             _write_failed(growing, target, failed, kind)
+        place.announce(growing, target.path)
         _publish(growing, target.path)
         if not failed and kind != "GPKG":
             failed_path(target.path).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ After every kill the output must be absent, the older map, or the complete new o
 what is not); at the end it must equal the uninterrupted map byte for byte (`identical`, of `runs`),
 nothing else may lie beside it (`leftovers`), and no process may be left (`orphans`). `met` tells
 what the kills hit. A run takes 2 to 4 s, of which importing libraries is about 1.5 s; 200 kills
-take about 12 minutes. Needs POSIX. Exit code 1 if anything is wrong.
+take about 15 minutes. Needs POSIX. Exit code 1 if anything is wrong.
 """
 
 from __future__ import annotations

@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geoseg import interrupts
 from geoseg.cli_models import app as models_app
 from geoseg.cli_progress import event, telling
 from geoseg.cli_status import status
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from geoseg.legend import Legend
     from geoseg.run import Run
 
-INCOMPLETE, INTERRUPTED = 1, 130
+INCOMPLETE = 1
 
 app = typer.Typer(
     add_completion=False,
@@ -224,7 +223,7 @@ def segment(
             keep_run_folder=keep,
             trust_input=trust_input,
             keep_going=keep_going,
-            progress=progress,
+            progress=interrupts.heeding(progress),
         )
     _report(run, as_json=as_json, quiet=quiet)
 
@@ -363,37 +362,22 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
         raise typer.Exit(INCOMPLETE)
 
 
-class _InterruptedError(BaseException):
-    """Ctrl-C or SIGTERM; no handler for errors may swallow it."""
-
-
-_interrupts: list[int] = []
-"""Signals that came. Libraries in C, that call back into Python, turn what is raised there into
-errors of their own."""
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    _interrupts.append(number)
-    if len(_interrupts) > 1:
-        # What is done is safe at any instant; nothing is waited for.
-        os._exit(INTERRUPTED)
-    raise _InterruptedError
-
-
 def main() -> None:
     """Run the command line; what a user can act on becomes one line and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    # Told of semaphores when workers or this process were killed: nothing to act on.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    _interrupts.clear()
-    try:
-        app()
-    except (GeosegError, _InterruptedError) as error:
-        if isinstance(error, _InterruptedError) or _interrupts:
-            _say("interrupted; what is done is kept: run the same command again to continue")
-            sys.exit(INTERRUPTED)
-        _say("error: " + " ".join(str(error).split()))
-        sys.exit(error.exit_code)
+    with interrupts.heeded():
+        try:
+            app()
+        except GeosegError as error:
+            if interrupts.came():
+                raise
+            _say("error: " + " ".join(str(error).split()))
+            sys.exit(error.exit_code)
+        finally:
+            if not interrupts.came():
+                interrupts.ignore()
 
 
 if __name__ == "__main__":

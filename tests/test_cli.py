@@ -19,6 +19,7 @@ from rasters import draw, mosaic
 from geoseg import cli, config
 from geoseg.backends import BUILT_IN, BackendInfo
 from geoseg.backends.spectral import Spectral
+from geoseg.interrupts import Interrupted
 
 PROFILE = {"driver": "GTiff", "crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
 
@@ -146,8 +147,8 @@ def test_an_interrupt_that_a_library_turned_into_an_error_is_one(run, scene, tmp
 
     def stop(*_: object, **__: object) -> None:
         try:
-            cli._interrupt(signal.SIGINT, None)
-        except cli._InterruptedError as cause:
+            signal.raise_signal(signal.SIGINT)
+        except Interrupted as cause:
             raise OutputError("cannot write: Error while accessing batch from stream") from cause
 
     monkeypatch.setattr("geoseg.run.segment", stop)

@@ -14,7 +14,7 @@ import geoseg
 ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
-    ("errors", "window", "lock", "folder", "progress", "memory"),
+    ("errors", "window", "lock", "folder", "progress", "memory", "offline"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
     ("stretch", "scale", "raster", "geotiff", "pixels", "backends"),
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),

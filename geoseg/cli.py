@@ -294,7 +294,7 @@ def demo(
     harden()
     from geoseg.demo import LEGEND, run_demo
 
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112  too long a name is no folder, and no error
         raise ConfigError(f"folder {folder} does not exist; make it first or give another --folder")
     with telling(quiet=quiet, as_json=False) as progress:
         run = run_demo(folder, progress)

@@ -21,6 +21,7 @@ from geoseg.cli_models import app as models_app
 from geoseg.cli_progress import event, telling
 from geoseg.cli_status import status
 from geoseg.errors import ConfigError, GeosegError
+from geoseg.offline import harden, load_vectors, seal
 
 if TYPE_CHECKING:
     from geoseg.legend import Legend
@@ -186,6 +187,11 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""
+    harden(raster, boxes)
+    if boxes is not None:
+        load_vectors()
+    if offline:
+        seal()
     from geoseg.config import ModelOptions
     from geoseg.run import segment as run_segment
 
@@ -244,6 +250,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
+    harden(raster)
     from dataclasses import asdict
 
     from geoseg.access import Access
@@ -302,9 +309,10 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Segment a sample tile; writes demo.gpkg, and demo.png to look at."""
+    harden()
     from geoseg.demo import LEGEND, run_demo
 
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112  too long a name is no folder, and no error
         raise ConfigError(f"folder {folder} does not exist; make it first or give another --folder")
     with telling(quiet=quiet, as_json=False) as progress:
         run = run_demo(folder, progress)

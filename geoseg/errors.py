@@ -39,6 +39,10 @@ class WriteFailedError(OutputError):
     exit_code: int = 1
 
 
+class OfflineError(GeosegError):
+    """A network socket that was asked for where none may be opened."""
+
+
 class ResumeMismatchError(GeosegError):
     """A run folder that belongs to another job."""
 

@@ -22,6 +22,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from geoseg.detect import Job
 from geoseg.errors import DeviceLostError, TileFailedError
+from geoseg.offline import harden_worker
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -268,6 +269,7 @@ _job: Job | TileFailedError = TileFailedError("a worker was started without a jo
 
 def _remember(job: bytes, cores: int, device: str | None) -> None:
     global _job  # noqa: PLW0603  a worker serves one run
+    harden_worker()
     # Before libraries of the job are imported: workers that each take every core wait for others.
     for name in THREADS_OF:
         os.environ.setdefault(name, str(cores))

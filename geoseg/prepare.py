@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NAME_BYTES = 240
+"""Most bytes of an output's name: file systems take 255, `_failed_tiles` comes on top."""
+
 _SAY_WHAT = (
     'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
     "everything:SEGMENTER, and a segmenter with --boxes)"
@@ -176,6 +179,12 @@ def destination(out: str | Path | None) -> tuple[Path, Any]:
     if out is not None:
         if not str(out).strip():
             raise ConfigError("--out is empty; give a file name, as map.gpkg")
+        length = len(os.fsencode(Path(out).name))
+        if length > _NAME_BYTES:
+            raise ConfigError(
+                f"--out: the file name has {length} bytes, at most {_NAME_BYTES} are possible (the "
+                "names of what a run writes beside it are longer)"
+            )
         return Path(out), None
     folder = tempfile.mkdtemp(prefix="geoseg-")
     keeper = _Keeper()

@@ -31,6 +31,7 @@ from geoseg.geotiff import GeoTiff, warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.memory import Budget
+from geoseg.offline import refuse_remote
 from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     choose_backend,
@@ -168,6 +169,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export import check_output
     from geoseg.export.table import Target
 
+    if models is not None and models.offline:
+        refuse_remote(source=source, boxes=boxes, store=store, scheduler=scheduler)
     # What is cheap to find wrong comes first: loading a backend may download its weights.
     asked = words_asked(legend, backend, boxes)
     config = settings(

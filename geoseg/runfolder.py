@@ -7,6 +7,7 @@ store that workers on other machines share; then it says where.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -46,12 +47,20 @@ class RunFolder:
         Args:
             output: The map.
             store: Folder or URL of fsspec under which the tiles go; None: beside the output.
+
+        Raises:
+            OutputError: There can be no such folder: too long a name, a file in the way.
         """
         # Workers may have another working folder.
-        path = output.absolute().with_name(output.name + SUFFIX)
-        if store is None:
-            return cls(path, LocalFolder(path))
-        return cls(path, open_folder(f"{store.rstrip('/')}/{path.name}"))
+        path = Path(f"{output.absolute()}{SUFFIX}")
+        folder: Folder = LocalFolder(path)
+        if store is not None:
+            folder = open_folder(f"{store.rstrip('/')}/{path.name}")
+        try:
+            folder.names()
+        except OSError as error:
+            raise OutputError(f"cannot use {folder.name}: {error.strerror or error}") from error
+        return cls(path, folder)
 
     @classmethod
     def at(cls, path: Path) -> RunFolder:
@@ -61,9 +70,9 @@ class RunFolder:
             OutputError: There is none.
         """
         if not path.name.endswith(SUFFIX):
-            path = path.with_name(path.name + SUFFIX)
+            path = Path(f"{path.absolute()}{SUFFIX}")
         path = path.absolute()
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112  too long a name is no folder, and no error
             raise OutputError(
                 f"there is no run folder {path}: the run has not begun, or is complete (--keep "
                 "keeps it)"

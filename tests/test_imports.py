@@ -14,7 +14,7 @@ import geoseg
 ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
-    ("errors", "window", "interrupts", "lock", "folder", "progress", "memory"),
+    ("errors", "window", "interrupts", "lock", "folder", "progress", "memory", "offline"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
     ("access", "archive", "markup", "stamps", "guards", "probe"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),

@@ -3,9 +3,9 @@
 Writers may return as if all were well when they failed: on a full disk GDAL closes a GeoPackage of
 0 features, or one without the triggers that keep its counts right. So the file is closed, flushed,
 dropped from memory and read from the disk by a reader that did not write it, where there is one.
-Every row is compared, by a sum of hashes. That is as sure as writing to memory and copying the bytes
-with checks (nothing that is on the disk goes unread), and a map of a million polygons does not have
-to fit in memory.
+Every row is compared, by a sum of hashes. That is as sure as writing to memory and then copying the
+bytes, for nothing that is on the disk goes unread, and a map of a million polygons does not have to
+fit in memory.
 """
 
 from __future__ import annotations

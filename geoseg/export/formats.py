@@ -26,7 +26,9 @@ EPOCH = "1970-01-01T00:00:00.000Z"
 CRS84 = "OGC:CRS84"
 
 
-def write_layer(path: Path | BytesIO, kind: str, layer: Layer, crs: str | None, recipe: str) -> None:
+def write_layer(
+    path: Path | BytesIO, kind: str, layer: Layer, crs: str | None, recipe: str
+) -> None:
     """Write a layer; to a GeoPackage that is there, it is added.
 
     Args:

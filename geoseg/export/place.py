@@ -1,14 +1,15 @@
-"""May a map be written where it is asked for, and which files are needed beside it?"""
+"""May a map be written where it is asked for, and where do its failed tiles go?"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from hashlib import blake2b
 from pathlib import Path
 
 from geoseg.errors import OutputError
 from geoseg.export.table import FAILED_LAYER
-from geoseg.export.trouble import KEPT, explain
+from geoseg.export.trouble import KEPT
 
 FORMATS = {
     ".gpkg": "GPKG",
@@ -46,35 +47,12 @@ def failed_path(path: Path) -> Path:
     A name that would be too long is cut, and told apart by a mark made of all of it.
     """
     tail = f"_{FAILED_LAYER}{path.suffix}"
-    if len(os.fsencode(path.stem + tail)) <= NAME_BYTES:
-        return path.with_name(path.stem + tail)
-    room = NAME_BYTES - len(os.fsencode(f"_{_mark(path.name)}{tail}"))
-    # A character is not cut in two: the bytes that are left of it go.
-    head = os.fsencode(path.stem)[:room].decode("utf-8", "ignore")
-    return path.with_name(f"{head}_{_mark(path.name)}{tail}")
-
-
-def part_path(final: Path) -> Path:
-    """Return where a file grows: beside its place, under a name of fixed length.
-
-    The same for every run, so that what a killed run left is found and removed by the next.
-    """
-    return final.absolute().with_name(f".geoseg-{_mark(final.name)}.part{final.suffix}")
-
-
-def remove_parts(final: Path) -> None:
-    """Remove what writing a file left beside it, GDAL's own files included, as far as possible."""
-    part = part_path(final)
-    for leftover in part.parent.glob(f"{part.stem}*"):
-        try:
-            leftover.unlink()
-        except OSError:
-            # A disk that went bad or read-only; what is told is why the write failed.
-            continue
-
-
-def _mark(name: str) -> str:
-    return blake2b(os.fsencode(name), digest_size=4).hexdigest()
+    name = os.fsencode(path.stem)
+    if len(name + os.fsencode(tail)) > NAME_BYTES:
+        tail = f"_{blake2b(name, digest_size=4).hexdigest()}{tail}"
+        # A character is not cut in two: the bytes that are left of it go.
+        name = name[: NAME_BYTES - len(tail)].decode("utf-8", "ignore").encode()
+    return path.with_name(os.fsdecode(name) + tail)
 
 
 def check_output(path: Path, *, overwrite: bool, crs: str | None, source: str = "") -> None:
@@ -116,7 +94,7 @@ def check_unused(path: Path) -> None:
     """Refuse to put a GeoPackage where SQLite keeps files of another one.
 
     SQLite would apply the journal or write-ahead log of the old file to the new one and destroy it
-    (https://www.sqlite.org/howtocorrupt.html, "Unlinking or renaming a database file while in use").
+    (https://www.sqlite.org/howtocorrupt.html, 2.4: renaming a file that is in use).
 
     Raises:
         OutputError: Names the file that is in the way.
@@ -132,10 +110,11 @@ def check_unused(path: Path) -> None:
 
 
 def _probe(path: Path) -> None:
-    # Another run may be writing to this path: its own file only.
-    beside = part_path(path).with_suffix(f".{os.getpid()}")
     try:
-        beside.write_bytes(b"?")
-        beside.unlink()
+        # Nameless where the system can: a run that is killed here leaves nothing.
+        with tempfile.TemporaryFile(prefix=".geoseg-", dir=path.parent) as file:
+            file.write(b"?")
     except OSError as error:
-        raise explain(path, error) from error
+        raise OutputError(
+            f"output folder {path.parent} is not writable: {error.strerror}"
+        ) from error

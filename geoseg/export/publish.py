@@ -7,13 +7,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.errors import OutputError
-from geoseg.export.place import check_unused, part_path
+from geoseg.errors import WriteFailedError
+from geoseg.export.place import check_unused
 from geoseg.export.trouble import KEPT
+from geoseg.folder import flush_names
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 """Some network file systems cannot flush a folder."""
@@ -52,11 +53,11 @@ def _forget(number: int) -> None:
 def publish(whole: Draft, failed: Draft | None, beside: Path | None) -> None:
     """Give a map, and the file of its failed tiles if there is one, their names.
 
-    The map comes last: its rename is the one moment in which the new state begins, and what belongs
-    to it is there by then. With the map first, a run that is killed between the two would leave an
-    incomplete map without its failed tiles, or beside those of another map. Killed in this order, it
-    leaves the old map beside the new file or none, until the same command is run again. If a rename
-    fails, the old file of failed tiles is put back.
+    A map that lacks tiles must never be seen without the file that tells which. So new failed tiles
+    come before the map, and old ones go after it. A run that is killed in between leaves an older
+    map beside the new file, or a complete map beside the file of an older one, until the same
+    command is run again: both warn of too much, not of too little. If the map cannot be renamed,
+    the old file of failed tiles is put back.
 
     Args:
         whole: The map.
@@ -65,66 +66,57 @@ def publish(whole: Draft, failed: Draft | None, beside: Path | None) -> None:
 
     Raises:
         OutputError: The place is in use, or does not hold the file afterwards.
-        OSError: It could not be done; nothing is replaced.
+        OSError: It could not be done; the old map is there, unless the folder could not be flushed.
     """
     check_unused(whole.final)
-    with _restored(beside):
-        if failed is not None:
+    if failed is not None:
+        with _restored(failed):
             _replace(failed)
-        elif beside is not None and os.path.lexists(beside):
-            beside.unlink()
-            _sync_folder(beside)
-        _replace(whole, sync=False)
-    _sync_folder(whole.final)
+            _replace(whole)
+    else:
+        _replace(whole)
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+    _flush_names(whole.final.parent)
     for draft in (whole, failed):
         if draft is not None:
             _read_back(draft)
 
 
 @contextmanager
-def _restored(path: Path | None) -> Iterator[None]:
-    """Put an old file back if what follows fails."""
-    if path is None or not path.exists():
-        yield
-        return
-    # Its name begins like that of the unfinished file, and goes when that does.
-    part = part_path(path)
-    kept = part.with_name(f"{part.stem}.old")
-    shutil.copyfile(path, kept)
+def _restored(failed: Draft) -> Iterator[None]:
+    """Put the old file of failed tiles back if what follows fails."""
+    kept = failed.part.with_suffix(".old")
+    if failed.final.exists():
+        shutil.copyfile(failed.final, kept)
     try:
         yield
     except BaseException:
-        try:
-            kept.replace(path)
-        except OSError:
-            shutil.copyfile(kept, path)
+        # If that fails as well, the file there is the new one: it warns of too much.
+        with suppress(OSError):
+            if kept.exists():
+                kept.replace(failed.final)
         raise
 
 
-def _replace(draft: Draft, *, sync: bool = True) -> None:
+def _replace(draft: Draft) -> None:
     try:
         draft.part.replace(draft.final)
     except PermissionError as error:
         # Windows does not rename over a file that is open.
-        raise OutputError(
+        raise WriteFailedError(
             f"cannot replace {draft.final} ({error.strerror}): it may be open in another program "
             f"(QGIS?); close it there and run the same command again ({KEPT})"
         ) from error
-    if sync:
-        _sync_folder(draft.final)
+    _flush_names(draft.final.parent)
 
 
-def _sync_folder(path: Path) -> None:
-    if os.name == "nt":
-        return
-    folder = os.open(path.absolute().parent, os.O_RDONLY)
+def _flush_names(folder: Path) -> None:
     try:
-        os.fsync(folder)
+        flush_names(folder.absolute())
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
-    finally:
-        os.close(folder)
 
 
 def _read_back(draft: Draft) -> None:
@@ -133,7 +125,7 @@ def _read_back(draft: Draft) -> None:
         _forget(file.fileno())
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != draft.sha256:
-        raise OutputError(
-            f"{draft.final} does not hold what was written to it; does another program write there, "
-            "or is the disk broken? Check, and run the same command again with --overwrite"
+        raise WriteFailedError(
+            f"{draft.final} does not hold what was written to it; does another program write "
+            "there, or is the disk broken? Check, and run the same command again with --overwrite"
         )

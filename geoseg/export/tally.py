@@ -32,9 +32,7 @@ class Tally:
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Tally)
-            and self.count == other.count
-            and self._hashes == other._hashes
+            isinstance(other, Tally) and self.count == other.count and self._hashes == other._hashes
         )
 
     __hash__ = None  # type: ignore[assignment]

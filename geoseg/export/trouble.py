@@ -1,6 +1,6 @@
 """Why could a file not be written, and what can the user do?
 
-What GDAL, SQLite and Arrow say of a full disk ("disk I/O error") is of no help, so the disk is asked.
+What GDAL, SQLite and Arrow say of a full disk ("disk I/O error") is no help: the disk is asked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from geoseg.errors import OutputError
+from geoseg.errors import WriteFailedError
 
 KEPT = "tiles that are done are kept"
 
@@ -37,7 +37,7 @@ _SAID = {
 """What libraries say where they do not hand on the number of the error."""
 
 
-def explain(path: Path, error: BaseException) -> OutputError:
+def explain(path: Path, error: BaseException) -> WriteFailedError:
     """Return an error that says in one line why `path` was not written, and the knob to turn.
 
     Call it while the unfinished file is still there, or a full disk looks empty.
@@ -50,9 +50,9 @@ def explain(path: Path, error: BaseException) -> OutputError:
     if code is None and free is not None and free < NEARLY_FULL:
         code = errno.ENOSPC
     if code is None:
-        return OutputError(f"cannot write {path}: {said or type(error).__name__} ({KEPT})")
+        return WriteFailedError(f"cannot write {path}: {said or type(error).__name__} ({KEPT})")
     shown = "unknown" if free is None else f"{free / 1e6:.1f} MB"
-    return OutputError(f"cannot write {path}: {_KNOBS[code].format(free=shown)}")
+    return WriteFailedError(f"cannot write {path}: {_KNOBS[code].format(free=shown)}")
 
 
 def _free_bytes(path: Path) -> int | None:

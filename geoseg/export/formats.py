@@ -75,7 +75,14 @@ def _write_gdal(
 
 
 def _write_parquet(path: Path | BytesIO, layer: Layer, crs: str | None, recipe: str) -> None:
-    """Write GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0): WKB and its metadata."""
+    fields = geo_schema(layer, crs, recipe)
+    with pq.ParquetWriter(path, fields, compression="zstd", write_page_checksum=True) as writer:
+        for batch in layer.batches:
+            writer.write_batch(batch.cast(fields))
+
+
+def geo_schema(layer: Layer, crs: str | None, recipe: str) -> pa.Schema:
+    """Return columns as GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0) wants them."""
     geo = {
         "version": "1.1.0",
         "primary_column": "geometry",
@@ -88,10 +95,7 @@ def _write_parquet(path: Path | BytesIO, layer: Layer, crs: str | None, recipe: 
             }
         },
     }
-    fields = layer.fields.with_metadata({"geo": json.dumps(geo), "geoseg": recipe})
-    with pq.ParquetWriter(path, fields, compression="zstd", write_page_checksum=True) as writer:
-        for batch in layer.batches:
-            writer.write_batch(batch.cast(fields))
+    return layer.fields.with_metadata({"geo": json.dumps(geo), "geoseg": recipe})
 
 
 def in_crs_of(kind: str, layer: Layer, crs: str | None) -> tuple[Layer, str | None]:

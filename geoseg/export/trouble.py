@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geoseg.errors import WriteFailedError
 
-KEPT = "tiles that are done are kept"
+KEPT = "what is done is kept"
 
 NEARLY_FULL = 2**20
 """Free bytes below which a write that failed is put down to the disk: SQLite and GDAL give back

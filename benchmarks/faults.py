@@ -38,6 +38,7 @@ import numpy as np
 import pyproj
 import shapely
 
+import geoseg
 from geoseg.errors import OutputError
 from geoseg.export import FORMATS, write
 from geoseg.export.place import failed_path
@@ -59,6 +60,7 @@ CALLS = {
 ERRORS = ("ENOSPC", "EIO")
 OLDER, OLDER_TOLD = b"an older map", b"older failed tiles"
 PYTHON = [sys.executable, "-B", str(Path(__file__).resolve()), "--child"]
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(geoseg.__file__).parents[1])}
 _SECONDS = 120
 _ONE_LINE = re.compile(r"cannot write [^\n]*what is done is kept[^\n]*\n")
 
@@ -204,6 +206,7 @@ def counted(case: Case, folder: Path) -> tuple[Seen, Counter[str]]:
     subprocess.run(
         ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={names}", *case.command(out)],
         check=True,
+        env=_ENVIRONMENT,
         timeout=_SECONDS,
     )
     kinds = {name: kind for kind, group in CALLS.items() for name in group.split(",")}
@@ -228,6 +231,7 @@ def disturb(case: Case, fault: Fault, new: Seen, score: Score, folder: Path) -> 
         check=False,
         capture_output=True,
         text=True,
+        env=_ENVIRONMENT,
         timeout=_SECONDS,
     )
     if "INJECTED" not in log.read_text():

@@ -71,7 +71,7 @@ def _check(path: Path, kind: str, given: Sequence[Given], crs: str | None, recip
     if kind == "GPKG":
         _check_gpkg(path, given, crs, recipe)
     elif kind == "GeoJSON":
-        _check_geojson(path, given[0])
+        _check_geojson(path, given[0], crs, recipe)
     elif kind == "FlatGeobuf":
         _check_flatgeobuf(path, given[0], crs, recipe)
     else:
@@ -118,9 +118,11 @@ def _check_flatgeobuf(path: Path, given: Given, crs: str | None, recipe: str) ->
         _compare(chain.from_iterable(map(_rows, batches)), given)
 
 
-def _check_geojson(path: Path, given: Given) -> None:
+def _check_geojson(path: Path, given: Given, crs: str | None, recipe: str) -> None:
+    frame = _empty("GeoJSON", given, crs, recipe).decode().partition("]")
+    head, tail = frame[0].rstrip(), "".join(frame[1:])
     found = Rounded()
-    for features in _batched(_read_geojson(path)):
+    for features in _batched(_read_geojson(path, head, tail)):
         rows = (tuple(feature["properties"].values()) for _, feature in features)
         found.add(rows, shapely.from_geojson([text for text, _ in features]))
     _same_count(found.rows, given.rows)
@@ -134,15 +136,15 @@ def _batched(items: Iterable[_T]) -> Iterator[list[_T]]:
         yield batch
 
 
-def _read_geojson(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return text and value of each feature of a collection; the rest is checked to be JSON."""
-    decoder, start = json.JSONDecoder(), '"features": ['
-    with path.open(encoding="utf-8") as file:
-        text = file.read(CHUNK_CHARS)
-        place = text.index(start) + len(start)
-        head = text[:place]
+def _read_geojson(path: Path, head: str, tail: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return text and value of each feature of a collection; head and tail are what frames them."""
+    decoder = json.JSONDecoder()
+    with path.open(encoding="utf-8", newline="") as file:
+        text, place = file.read(CHUNK_CHARS), len(head)
+        if not text.startswith(head):
+            raise LostError("the beginning of the file is missing")
         while True:
-            place = _skip(text, place, ", \n")
+            place = _skip(text, place, ", \r\n")
             if text[place : place + 1] == "]":
                 break
             try:
@@ -156,7 +158,8 @@ def _read_geojson(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             yield text[place:end], feature
             place = end
-        json.loads(head + text[place:] + file.read())
+        if text[place:] + file.read() != tail:
+            raise LostError("the end of the file is missing")
 
 
 def _skip(text: str, place: int, blanks: str) -> int:

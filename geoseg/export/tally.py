@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from geoseg.export.table import Layer
 
-LONLAT_ROUNDING = 1e-7
-"""Degrees: RFC 7946 keeps seven decimals."""
+LONLAT_ROUNDING = 1e-6
+"""Degrees by which GDAL may move a coordinate: it keeps seven decimals as RFC 7946 wants, and what
+is nearly on the antimeridian it puts there."""
 
 
 class Tally:

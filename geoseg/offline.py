@@ -34,7 +34,8 @@ _SKIPPED = ("HTTP", "OGCAPI", "OGR_VRT", "WFS", "WMS", "WMTS")
 """Drivers of vector files whose content names servers or other files to open."""
 
 _REMOTE = re.compile(
-    r"^(?!file://).*://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)", re.IGNORECASE | re.DOTALL
+    r"^(?!(file|zip|tar|gzip)://).*://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)",
+    re.IGNORECASE | re.DOTALL,
 )
 
 _NUMBERS = {"x86_64": (0xC000003E, 41, 317), "aarch64": (0xC00000B7, 198, 277)}

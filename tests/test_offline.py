@@ -92,6 +92,8 @@ def call(line: list[str], **env: str) -> subprocess.CompletedProcess[str]:
         ("map.tif", False),
         ("/data/100%/a b.tif", False),
         ("file:///data/map.tif", False),
+        ("zip:///data/a.zip!map.tif", False),
+        ("zip+https://host/a.zip!map.tif", True),
         ("C:\\data\\map.tif", False),
         ("/vsizip/a.zip/map.tif", False),
         ("https://host/map.tif", True),

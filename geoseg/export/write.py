@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,9 @@ def write(target: Target, found: Iterable[Features], failed: Failed) -> int:
     Raises:
         OutputError: It could not be written completely; nothing is left at the final path.
     """
-    beside = target.path.with_name(
-        f".{target.path.stem[:80]}.{os.getpid()}.part{target.path.suffix}"
-    )
+    # No part of the user's name: GDAL, file systems and glob read some names their own way.
+    mark = zlib.crc32(os.fsencode(target.path.name))
+    beside = target.path.with_name(f".{mark:08x}.{os.getpid()}.part{target.path.suffix}")
     counter = _Counter()
     kind = format_of(target.path)
     batches = counter.count(record_batches(found, target))

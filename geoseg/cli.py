@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geoseg import interrupts
 from geoseg.cli_models import app as models_app
 from geoseg.cli_progress import event, telling
 from geoseg.cli_status import status
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from geoseg.legend import Legend
     from geoseg.run import Run
 
-INCOMPLETE, INTERRUPTED = 1, 130
+INCOMPLETE = 1
 
 app = typer.Typer(
     add_completion=False,
@@ -66,6 +65,17 @@ Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
 Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
 Workers = Annotated[int, typer.Option("--workers", help="Processes")]
 Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
+TrustInput = Annotated[
+    bool,
+    typer.Option(
+        "--trust-input",
+        help="Let a VRT read outside its folder and over the network, and MRF and WMS files be "
+        "opened",
+    ),
+]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Map the rest of a damaged raster; exit code 1")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
 Events = Annotated[
     bool,
@@ -171,6 +181,8 @@ def segment(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the run folder of a complete run")
     ] = False,
+    trust_input: TrustInput = False,
+    keep_going: KeepGoing = False,
     as_json: Events = False,
     quiet: Quiet = False,
 ) -> None:
@@ -215,7 +227,9 @@ def segment(
             fresh=fresh,
             retry_failed=retry_failed,
             keep_run_folder=keep,
-            progress=progress,
+            trust_input=trust_input,
+            keep_going=keep_going,
+            progress=interrupts.heeding(progress),
         )
     _report(run, as_json=as_json, quiet=quiet)
 
@@ -231,12 +245,15 @@ def plan(
     overlap: Overlap = OVERLAP,
     workers: Workers = 1,
     batch: Batch = 1,
+    trust_input: TrustInput = False,
+    keep_going: KeepGoing = False,
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
     harden(raster)
     from dataclasses import asdict
 
+    from geoseg.access import Access
     from geoseg.config import RunConfig
     from geoseg.estimate import plan as run_plan
 
@@ -244,7 +261,8 @@ def plan(
     if asked is None:
         raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
     config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers, batch=batch)
-    found = run_plan(raster, asked, config, bands=bands, sensor=sensor)
+    access = Access(trust_input=trust_input, keep_going=keep_going)
+    found = run_plan(raster, asked, config, bands=bands, sensor=sensor, access=access)
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
         return
@@ -352,37 +370,22 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
         raise typer.Exit(INCOMPLETE)
 
 
-class _InterruptedError(BaseException):
-    """Ctrl-C or SIGTERM; no handler for errors may swallow it."""
-
-
-_interrupts: list[int] = []
-"""Signals that came. Libraries in C, that call back into Python, turn what is raised there into
-errors of their own."""
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    _interrupts.append(number)
-    if len(_interrupts) > 1:
-        # What is done is safe at any instant; nothing is waited for.
-        os._exit(INTERRUPTED)
-    raise _InterruptedError
-
-
 def main() -> None:
     """Run the command line; what a user can act on becomes one line and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    # Told of semaphores when workers or this process were killed: nothing to act on.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    _interrupts.clear()
-    try:
-        app()
-    except (GeosegError, _InterruptedError) as error:
-        if isinstance(error, _InterruptedError) or _interrupts:
-            _say("interrupted; what is done is kept: run the same command again to continue")
-            sys.exit(INTERRUPTED)
-        _say("error: " + " ".join(str(error).split()))
-        sys.exit(error.exit_code)
+    with interrupts.heeded():
+        try:
+            app()
+        except GeosegError as error:
+            if interrupts.came():
+                raise
+            _say("error: " + " ".join(str(error).split()))
+            sys.exit(error.exit_code)
+        finally:
+            if not interrupts.came():
+                interrupts.ignore()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geoseg.access import Access
 from geoseg.config import RunConfig
 from geoseg.detect import SPARE
 from geoseg.errors import ConfigError
@@ -63,6 +64,7 @@ def plan(
     *,
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
+    access: Access | None = None,
 ) -> Plan:
     """Say what a run will do, without reading a pixel.
 
@@ -72,9 +74,10 @@ def plan(
         config: Tile, overlap, workers; its legend is replaced by `legend`.
         bands: As `segment`.
         sensor: As `segment`.
+        access: What the file may reach for.
     """
     settings = _settings(legend, config)
-    raster = open_source(source, bands, sensor)
+    raster = open_source(source, bands, sensor, access)
     grid = Grid(raster.frame.window, settings.tile, settings.overlap)
     shape = raster.frame.window
     rows, cols = grid.shape

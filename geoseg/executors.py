@@ -171,9 +171,9 @@ class Processes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait for the workers; after an error, only for what they have in hand."""
+        """Wait for the workers; after an error, end them."""
         for worker in self._workers:
-            worker.stop(cancel=kind is not None)
+            worker.stop(at_once=kind is not None)
 
     def map(self, function: Callable[[Job, T], R], items: Iterable[T]) -> Iterator[R | Lost[T]]:
         """Yield `function(job, item)` for each item, in order."""
@@ -239,9 +239,13 @@ class _Worker:
         """Wait until it has nothing in hand."""
         wait(self._futures)
 
-    def stop(self, *, cancel: bool) -> None:
-        """Let it finish what it has in hand, and end it."""
-        self._pool.shutdown(wait=True, cancel_futures=cancel)
+    def stop(self, *, at_once: bool) -> None:
+        """End it; at once, or when it has done what it has in hand."""
+        if at_once:
+            # That may be many tiles; those that are done are kept. Python 3.14: `kill_workers`.
+            for process in list((self._pool._processes or {}).values()):  # noqa: SLF001
+                process.kill()
+        self._pool.shutdown(wait=True, cancel_futures=at_once)
 
 
 @contextmanager
@@ -260,7 +264,7 @@ def _no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_job: Job | None = None
+_job: Job | TileFailedError = TileFailedError("a worker was started without a job")
 
 
 def _remember(job: bytes, cores: int, device: str | None) -> None:
@@ -273,7 +277,13 @@ def _remember(job: bytes, cores: int, device: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _job = pickle.loads(job)  # noqa: S301  our own parent made it
+    try:
+        _job = pickle.loads(job)  # noqa: S301  our own parent made it
+    except Exception as error:  # noqa: BLE001  told by the main process, once
+        _job = TileFailedError(
+            f"worker processes cannot load the backend or the raster ({type(error).__name__}: "
+            f"{error}): put its class into a module that they can import, or use --workers 1"
+        )
 
 
 def _end_with_parent() -> None:
@@ -285,8 +295,8 @@ def _end_with_parent() -> None:
 
 
 def _apply(function: Callable[[Job, T], R], item: T) -> R:
-    if _job is None:
-        raise RuntimeError("worker was started without a job")
+    if isinstance(_job, TileFailedError):
+        raise _job
     try:
         return function(_job, item)
     except DeviceLostError:

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from geoseg.access import Access
 from geoseg.backends import Backend
 from geoseg.backends.compose import cloudless, load, needs_words, packages
 from geoseg.bands import parse
@@ -137,6 +138,7 @@ def open_source(
     source: str | Path | RasterReader,
     bands: str | Mapping[str, int] | None,
     sensor: str | None,
+    access: Access | None = None,
 ) -> RasterReader:
     """Return the reader of a raster.
 
@@ -148,7 +150,8 @@ def open_source(
         if bands is not None or sensor is not None:
             raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
         return source
-    return open_raster(source, parse(bands) if isinstance(bands, str) else bands, sensor)
+    roles = parse(bands) if isinstance(bands, str) else bands
+    return open_raster(source, roles, sensor, access)
 
 
 def versions(*backends: str | Backend | None) -> dict[str, str]:

@@ -88,6 +88,8 @@ def sample(
             return [(full, data, valid)] if valid.any() else []
         except TileFailedError:
             log.debug("not all of the raster can be read; sampling it in parts")
+            if max(full.shape) <= side_px:
+                side_px = max(1, max(full.shape) // blocks)
     found, failure = [], None
     for y in _lattice(full.height, blocks, side_px):
         for x in _lattice(full.width, blocks, side_px):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from geoseg.access import Access
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
@@ -31,6 +32,7 @@ from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.memory import Budget
 from geoseg.offline import refuse_remote
+from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     choose_backend,
     destination,
@@ -122,6 +124,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     fresh: bool = False,
     retry_failed: bool = False,
     keep_run_folder: bool = False,
+    trust_input: bool = False,
+    keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Turn a raster and words into polygons.
@@ -151,6 +155,9 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         fresh: Throw away an unfinished run instead of continuing it.
         retry_failed: Try tiles again that failed in an earlier run, and replace its map.
         keep_run_folder: Keep `OUT.geoseg` when the map is complete.
+        trust_input: Let a VRT read outside its folder and over the network, and MRF and WMS files
+            be opened.
+        keep_going: Map the rest of a damaged raster; tiles of the damaged part fail.
         progress: Called with (step, done, total).
 
     Returns:
@@ -177,18 +184,29 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         memory=memory,
         scheduler=scheduler,
     )
-    raster = open_source(source, bands, sensor)
-    if isinstance(raster, GeoTiff):
-        warn_of_alpha(raster)
+    offline = models is not None and models.offline
+    access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
+    raster = open_source(source, bands, sensor, access)
+    # Before the first pixel is read: what is changed from now on is noticed.
+    identity = raster.identity()
     final, keeper = destination(out)
     place = RunFolder.beside(final, store)
     place.check_free()
+    place.tidy()
     ours = place.continues() and not fresh
     if retry_failed and not ours:
         raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
     source_path = raster.path if isinstance(raster, GeoTiff) else ""
-    # The output of an unfinished run is its own: it was killed between writing and cleaning up.
-    check_output(final, overwrite=overwrite or ours, crs=raster.frame.crs, source=source_path)
+
+    def check_place() -> None:
+        # A run that was killed between writing and cleaning up finds its own output.
+        own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
+        check_output(final, overwrite=overwrite or own, crs=raster.frame.crs, source=source_path)
+
+    check_place()
+    if isinstance(raster, GeoTiff):
+        check_pixels(raster, keep_going=keep_going)
+        warn_of_alpha(raster)
 
     engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
     config = with_words(config, engine, asked, threshold)
@@ -204,13 +222,14 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         raise ConfigError(
             f"backend '{backend}' looks at bands, not at a picture: leave --composite out"
         )
-    identity = raster.identity()
     fingerprint = {
         **config.fingerprint(identity, job.backend.identity),
         "versions": versions(backend, mask_clouds),
     }
     with ExitStack() as stack:
         stack.enter_context(place.hold())
+        # Another run may have ended since.
+        check_place()
         job.store.open(fingerprint, fresh=fresh, retry_failed=retry_failed)
         budget = stack.enter_context(Budget(config.memory))
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
@@ -218,7 +237,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         stitched = _map_of(job, executor, watch, identity)
         target = Target(final, raster.frame.crs, config.legend, _recipe(fingerprint, job.backend))
         failed = job.store.failed()
-        count = _write(job, executor, watch, stitched, (target, failed))
+        count = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:
             job.store.complete(keep=keep_run_folder)
     return Run(
@@ -318,11 +337,11 @@ def _write(
     executor: Executor,
     watch: Watch,
     stitched: _Stitched,
-    goal: tuple[Target, Mapping[int, Failure]],
+    goal: tuple[Target, Mapping[int, Failure], RunFolder],
 ) -> int:
     from geoseg.export import write
 
-    target, failed = goal
+    target, failed, place = goal
     total = len(stitched.plan.features)
     watch("write", 0, total)
 
@@ -334,7 +353,7 @@ def _write(
             watch("write", min(done, total), total)
 
     holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
-    count = write(target, drawn(), holes)
+    count = write(target, drawn(), holes, place)
     watch("write", total, total)
     return count
 

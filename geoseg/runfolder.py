@@ -16,10 +16,19 @@ from pathlib import Path
 from geoseg import lock
 from geoseg.errors import OutputError
 from geoseg.folder import Folder, LocalFolder, open_folder
-from geoseg.store import Completion, read_completion, read_record
+from geoseg.store import Completion, clear, read_completion, read_record
 
 SUFFIX = ".geoseg"
-_POINTER = "store.json"
+_POINTER, _SCRATCH, _MADE = "store.json", "writing", "made.json"
+
+
+def _traits(file: Path) -> list[int]:
+    """Return what a file keeps when it is renamed, and hardly another has."""
+    found = file.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+_UNKEPT = {lock.NAME, _POINTER, _SCRATCH, _MADE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +82,45 @@ class RunFolder:
         return cls(path, LocalFolder(path))
 
     def continues(self) -> bool:
-        """Return whether an unfinished run is here; then the output, if any, is its own."""
+        """Return whether an unfinished run is here."""
         return (
             read_record(self.folder) is not None and read_completion(self.folder) is Completion.NO
         )
+
+    @property
+    def scratch(self) -> Path:
+        """Where the map grows: on the file system of the output, wherever the tiles are."""
+        return self.path / _SCRATCH
+
+    def tidy(self) -> None:
+        """Remove what a complete run left that was killed when it cleaned up.
+
+        Raises:
+            OutputError: Another run is at work here, or the folder cannot be written.
+        """
+        if self.path.is_dir() and (self._clearing() or LocalFolder(self.path).names() <= _UNKEPT):
+            with self.hold():
+                if self._clearing():
+                    clear(self.folder)
+
+    def owns(self, output: Path) -> bool:
+        """Return whether an output may be replaced: it is not there, or the run here made it."""
+        return not output.exists() or _traits(output) in self._made()
+
+    def announce(self, growing: Path, output: Path) -> None:
+        """Note that a file is about to get the name of the output."""
+        known = [_traits(file) for file in (output, growing) if file.exists()]
+        mine = [found for found in known[:-1] if found in self._made()] + known[-1:]
+        LocalFolder(self.path).write(_MADE, json.dumps(mine).encode())
+
+    def _made(self) -> list[list[int]]:
+        with suppress(FileNotFoundError, ValueError):
+            found: list[list[int]] = json.loads((self.path / _MADE).read_bytes())
+            return found
+        return []
+
+    def _clearing(self) -> bool:
+        return read_completion(self.folder) is Completion.CLEARING
 
     def check_free(self) -> None:
         """Refuse early what `hold` would refuse.
@@ -113,7 +157,7 @@ class RunFolder:
     def _remove_if_empty(self) -> None:
         if read_record(self.folder) is None:
             local = LocalFolder(self.path)
-            if local.names() <= {lock.NAME, _POINTER}:
-                local.discard([_POINTER, lock.NAME])
+            if local.names() <= _UNKEPT:
+                local.discard([_SCRATCH, _MADE, _POINTER, lock.NAME])
                 with suppress(OSError):
                     self.path.rmdir()

@@ -5,6 +5,8 @@
     NAME.geoseg/failed/        why and how often, for each tile that failed
     NAME.geoseg/progress.json  how far the run is, for `geoseg status`
     NAME.geoseg/complete       the map is at its place: only cleaning up is left
+    NAME.geoseg/writing/       the map, as long as it grows
+    NAME.geoseg/made.json      size and time of the map that this run put to its place
     NAME.geoseg/lock           who works here
 
 Files are whole or not there. A tile file that a failing disk has damaged counts as not there.
@@ -41,7 +43,17 @@ _COUNTS = np.dtype([("runs", "<i8"), ("facts", "<i8")])
 _CRC_BYTES = 4
 
 _RECORD, _PROGRESS, _COMPLETE = "run.json", "progress.json", "complete"
-_ENTRIES = {"tiles", "failed", _RECORD, _PROGRESS, _COMPLETE, "lock", "store.json"}
+_ENTRIES = {
+    "tiles",
+    "failed",
+    _RECORD,
+    _PROGRESS,
+    _COMPLETE,
+    "lock",
+    "store.json",
+    "writing",
+    "made.json",
+}
 
 
 class Completion(Enum):
@@ -95,7 +107,7 @@ class Store:
         try:
             self.check_ours()
             if fresh or read_completion(self.folder) == Completion.CLEARING:
-                self.clear()
+                clear(self.folder)
             record = read_record(self.folder)
             if record is None:
                 self._begin(wanted)
@@ -123,7 +135,7 @@ class Store:
 
     def _begin(self, wanted: dict[str, Any]) -> None:
         # Tiles without a record may be of any run.
-        self.clear()
+        clear(self.folder)
         record = {"tiles": len(self.grid), "fingerprint": wanted}
         self.folder.write(_RECORD, json.dumps(record, indent=1).encode())
 
@@ -184,11 +196,16 @@ class Store:
         """Return the labels of a tile; a tile that failed has none.
 
         Raises:
-            OutputError: Its file is damaged.
+            OutputError: Its file is damaged, or gone: a map without it would look complete.
         """
         try:
             blob = self.folder.read(self._tile(index))
         except FileNotFoundError:
+            if self._read_failure(index) is None:
+                raise OutputError(
+                    f"{self.folder.name}/{self._tile(index)} is gone: did another program remove "
+                    "it? run the same again: it is made anew"
+                ) from None
             return Labels.empty()
         crc, content = blob[len(_MAGIC) :][:_CRC_BYTES], blob[len(_MAGIC) + _CRC_BYTES :]
         intact = zlib.crc32(content) == int.from_bytes(crc, "little")
@@ -252,11 +269,12 @@ class Store:
         state = Completion.KEPT if keep else Completion.CLEARING
         self.folder.write(_COMPLETE, state.value.encode())
         if not keep:
-            self.clear()
+            clear(self.folder)
 
-    def clear(self) -> None:
-        """Throw everything away but the lock; what says that it may be thrown away goes last."""
-        self.folder.discard(["tiles", "failed", _PROGRESS, _RECORD, _COMPLETE])
+
+def clear(folder: Folder) -> None:
+    """Throw everything away but the lock; what says that it may be thrown away goes last."""
+    folder.discard(["tiles", "failed", _PROGRESS, _RECORD, _COMPLETE])
 
 
 def read_record(folder: Folder) -> dict[str, Any] | None:

@@ -61,7 +61,7 @@ def test_what_is_to_do_is_what_was_not_put(store):
     assert store.done() == {2}
     assert store.to_do() == [i for i in range(len(GRID)) if i != 2]
     assert store.failed() == {1: Failure("boom", 1)}
-    assert len(store.get(1).facts) == len(store.get(0).runs) == 0
+    assert len(store.get(1).facts) == 0
     store.put(1, Labels.empty())
     assert store.failed() == {}
     assert 1 not in store.to_do()
@@ -119,6 +119,14 @@ def test_a_torn_file_is_reported(store, left):
     (path,) = (store.folder.path / "tiles").iterdir()
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(OutputError, match="is damaged"):
+        store.get(0)
+
+
+def test_a_tile_that_is_gone_is_no_empty_tile(store):
+    store.put(0, labels(np.random.default_rng(0)))
+    (path,) = (store.folder.path / "tiles").iterdir()
+    path.unlink()
+    with pytest.raises(OutputError, match=f"{GRID.name(0)}.tile is gone"):
         store.get(0)
 
 

@@ -39,6 +39,7 @@ import geoseg
 from geoseg import cli
 
 HANG_S = 20
+INTERRUPTED = 130
 CHILD_BYTES = 2 * 2**30
 SIDE_PX = 72
 BATCH = 500
@@ -85,7 +86,7 @@ def call(arguments: Sequence[str]) -> Outcome:
             warnings.simplefilter("ignore")
             cli.main()
     except SystemExit as done:
-        if done.code == cli.INTERRUPTED:
+        if done.code == INTERRUPTED:
             raise KeyboardInterrupt from done
         return Outcome(int(done.code or 0), said.getvalue())
     except BaseException:  # noqa: BLE001  whatever comes out is the finding
@@ -138,7 +139,14 @@ class Child:
         return Outcome(**json.loads(answer))
 
     def _start(self) -> subprocess.Popen[str]:
-        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        # The child is to have the geoseg of its parent.
+        root = str(Path(geoseg.__file__).parents[1])
+        env = {
+            **os.environ,
+            "PYTHONPATH": root,
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--child"],
             stdin=subprocess.PIPE,

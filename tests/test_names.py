@@ -27,7 +27,7 @@ HOSTILE = (
 OUTPUTS = (
     "my map 2026", "scène_卫星_🛰",
     'it\'s "x"; DROP TABLE layers;--', "<img src=x onerror=alert(1)>",
-    "a\nb", "-rf", "100%_{id}_%s", "GTIFF_DIR:1:x", "a.b.c.tar", "[a-z]*", "$(reboot)", "gpkg_x",
+ "-rf", "100%_{id}_%s", "GTIFF_DIR:1:x", "a.b.c.tar", "[a-z]*", "$(reboot)", "gpkg_x",
     "\U0001f6f0" * 55, "x" * 231,
 )  # fmt: skip
 
@@ -97,3 +97,12 @@ def test_too_long_a_name_is_refused_before_any_work(tmp_path, stem):
     with pytest.raises(ConfigError, match=r"--out: the file name has \d+ bytes, at most 240"):
         segment(tmp_path / f"{stem}.gpkg", ("water",))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_could_not_be_written_in_the_end_is_refused_at_once(tmp_path):
+    folder = tmp_path / "a\tb"
+    folder.mkdir()
+    for out, code in ((tmp_path / "a\nb.gpkg", "000A"), (folder / "map.fgb", "0009")):
+        with pytest.raises(ConfigError, match=f"--out: the path has the character U\\+{code}"):
+            segment(out, ("water",))
+    assert list(tmp_path.iterdir()) == [folder]

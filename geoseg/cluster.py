@@ -99,7 +99,9 @@ class Cluster:
 
     def alone(self, function: Callable[[Job, T], R], item: T) -> R | Lost[T]:
         """Return `function(job, item)`, when the workers have done what they have in hand."""
-        distributed.wait([future for _, future in self._waiting])
+        if self._waiting:
+            with self._client.as_current():
+                distributed.wait([future for _, future in self._waiting])
         found: R | Lost[T] = self._result(item, self._submit(function, item))
         return found
 

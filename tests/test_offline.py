@@ -19,9 +19,10 @@ import rasterio
 from affine import Affine
 
 import geoseg
+from geoseg.access import is_network
 from geoseg.config import ModelOptions
 from geoseg.errors import ConfigError
-from geoseg.offline import harden, harden_worker, is_remote
+from geoseg.offline import harden, harden_worker
 
 ROOT = Path(geoseg.__file__).parents[1]
 HOSTILE = {
@@ -103,11 +104,11 @@ def call(line: list[str], **env: str) -> subprocess.CompletedProcess[str]:
         ("/VSICURL/http:/host/map.tif", True),
         ("tcp://127.0.0.1:8786", True),
         ("WMS:http://host/wms?LAYERS=a", True),
-        ("file://x\nhttp://host", False),
+        ("simplecache::s3://bucket/runs", True),
     ],
 )
 def test_what_is_on_a_network(place, remote):
-    assert is_remote(place) is remote
+    assert is_network(place) is remote
 
 
 @pytest.mark.parametrize(
@@ -120,8 +121,6 @@ def test_offline_refuses_places_on_a_network(scene, tmp_path, option, value):
     with pytest.raises(ConfigError, match=f"^--{option} .* is on the network") as caught:
         geoseg.segment(scene, "water", out=tmp_path / "m.gpkg", models=models, **{option: value})
     assert "pw" not in str(caught.value)
-    with pytest.raises(ConfigError, match=r"^RASTER s3://b/a.tif is on the network"):
-        geoseg.segment("s3://b/a.tif", "water", out=tmp_path / "m.gpkg", models=models)
     assert not list(tmp_path.iterdir())
 
 
@@ -129,6 +128,8 @@ def test_the_network_stays_open_to_gdal_where_it_is_asked_for(monkeypatch):
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
     harden("https://host/map.tif", None)
+    assert "CPL_VSIL_CURL_ALLOWED_FILENAME" not in os.environ
+    harden("map.vrt", None, trusted=True)
     assert "CPL_VSIL_CURL_ALLOWED_FILENAME" not in os.environ
     harden("map.tif", None)
     assert os.environ["CPL_VSIL_CURL_ALLOWED_FILENAME"] == "none"

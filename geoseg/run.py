@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from geoseg.access import Access
+from geoseg.access import Access, is_local
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
@@ -186,6 +186,9 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     )
     offline = models is not None and models.offline
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
+    if scheduler is not None and isinstance(source, str | Path) and is_local(str(source)):
+        # Workers of a cluster have a working folder of their own.
+        source = Path(source).absolute()
     raster = open_source(source, bands, sensor, access)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()

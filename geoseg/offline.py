@@ -21,7 +21,7 @@ from geoseg.errors import ConfigError, OfflineError
 
 _MARK = "GEOSEG_OFFLINE"
 
-_TRUSTLESS = {
+TRUSTLESS = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GML_DOWNLOAD_SCHEMA": "NO",
     "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
@@ -62,7 +62,7 @@ def harden(*places: object, trusted: bool = False) -> None:
         places: What the user named; the network is closed to GDAL if none is on it.
         trusted: Whether files may name servers, too.
     """
-    os.environ.update(_TRUSTLESS)
+    os.environ.update(TRUSTLESS)
     if not trusted and not any(is_network(str(place)) for place in places if place is not None):
         os.environ.update(_CLOSED)
 
@@ -84,7 +84,7 @@ def load_vectors() -> None:
 
 def harden_worker() -> None:
     """Let a worker process reach no more than its parent."""
-    os.environ.update(_TRUSTLESS)
+    os.environ.update(TRUSTLESS)
     if os.environ.get(_MARK) == "1":
         seal()
 

@@ -19,10 +19,12 @@ import rasterio
 from affine import Affine
 
 import geoseg
+from geoseg import offline
 from geoseg.access import is_network
 from geoseg.config import ModelOptions
 from geoseg.errors import ConfigError
-from geoseg.offline import harden, harden_worker
+from geoseg.executors import Processes
+from geoseg.offline import harden
 
 ROOT = Path(geoseg.__file__).parents[1]
 HOSTILE = {
@@ -135,10 +137,12 @@ def test_the_network_stays_open_to_gdal_where_it_is_asked_for(monkeypatch):
     assert os.environ["CPL_VSIL_CURL_ALLOWED_FILENAME"] == "none"
 
 
-def test_a_worker_trusts_files_no_more_than_the_command(monkeypatch):
-    monkeypatch.setenv("GDAL_VRT_ENABLE_PYTHON", "YES")
-    harden_worker()
-    assert os.environ["GDAL_VRT_ENABLE_PYTHON"] == "NO"
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_worker_trusts_files_no_more_than_the_command(monkeypatch, name):
+    monkeypatch.setenv(name, HOSTILE[name])
+    # The job is what the function is called with first: the name.
+    with Processes(name, 1) as workers:
+        assert list(workers.map(os.getenv, ["unset"])) == [offline.TRUSTLESS[name]]
 
 
 VECTORS = {

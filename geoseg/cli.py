@@ -187,7 +187,7 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""
-    harden(raster, boxes)
+    harden(raster, boxes, trusted=trust_input)
     if boxes is not None:
         load_vectors()
     if offline:
@@ -250,7 +250,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
-    harden(raster)
+    harden(raster, trusted=trust_input)
     from dataclasses import asdict
 
     from geoseg.access import Access

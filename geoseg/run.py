@@ -170,7 +170,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export.table import Target
 
     if models is not None and models.offline:
-        refuse_remote(source=source, boxes=boxes, store=store, scheduler=scheduler)
+        refuse_remote(boxes=boxes, store=store, scheduler=scheduler)
     # What is cheap to find wrong comes first: loading a backend may download its weights.
     asked = words_asked(legend, backend, boxes)
     config = settings(

@@ -14,9 +14,9 @@ import geoseg
 ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
-    ("errors", "window", "interrupts", "lock", "folder", "progress", "memory", "offline"),
+    ("errors", "window", "interrupts", "lock", "folder", "progress", "memory"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("access", "archive", "markup", "stamps", "guards", "probe"),
+    ("access", "archive", "markup", "stamps", "guards", "probe", "offline"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",

@@ -29,6 +29,8 @@ from geoseg.window import Window
 if TYPE_CHECKING:
     import geopandas as gpd
 
+Offsets = NDArray[np.int64]
+
 CHORD_PX = 1 / 256
 """How far a straight piece of an edge may lie from where the edge is."""
 
@@ -36,6 +38,7 @@ _MOST_PIECES = 2**14
 _QUARTERS = np.array([0.25, 0.5, 0.75])
 _PAD = 0.1
 _WANTS = "polygons"
+_LOST = "cannot be brought to the raster's coordinate reference system"
 
 
 def find_area(aoi: str | Path | gpd.GeoDataFrame | BaseGeometry, frame: Frame) -> Area:
@@ -95,7 +98,10 @@ def _in_pixels(polygons: Geometries, crs: str | None, frame: Frame, source: str)
     """Return polygons in pixels, in every place where they may lie in the raster."""
     turn = _turn(frame.crs)
     if crs is not None and frame.crs is not None and not _same(crs, frame.crs):
-        to_raster = pyproj.Transformer.from_crs(crs, frame.crs, always_xy=True)
+        try:
+            to_raster = pyproj.Transformer.from_crs(crs, frame.crs, always_xy=True)
+        except pyproj.exceptions.ProjError as error:
+            raise ConfigError(f"{source} {_LOST}; reproject it with ogr2ogr -t_srs") from error
         polygons = _near(polygons, to_raster, frame, _turn(crs))
         polygons = _bent(polygons, _Image(to_raster, frame, turn), source)
     if turn is not None:
@@ -220,14 +226,14 @@ def _bent(polygons: Geometries, image: _Image, source: str) -> Geometries:
     moved = image(xy[owner] + t[:, None] * (xy[following] - xy[owner]))
     dense_ring = ring[owner]
     stops = np.searchsorted(dense_ring, np.arange(len(ring_stops)))
-    moved = _on_one_turn(moved, stops, image.turn, source)
+    moved = _on_one_turn(moved, stops, polygon_stops, image.turn, source)
     bent: Geometries = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON, moved, (stops, polygon_stops)
     )
     return bent
 
 
-def _pieces(start: Floats, stop: Floats, image: _Image, source: str) -> NDArray[np.int64]:
+def _pieces(start: Floats, stop: Floats, image: _Image, source: str) -> Offsets:
     """Return into how many equal pieces each edge is cut."""
     pieces = np.ones(len(start), np.int64)
     open_ = np.arange(len(start))
@@ -242,21 +248,23 @@ def _pieces(start: Floats, stop: Floats, image: _Image, source: str) -> NDArray[
         pieces[open_] *= 2
         if not np.isfinite(worst).all() or (pieces > _MOST_PIECES).any():
             raise ConfigError(
-                f"{source} cannot be brought to the raster's coordinate reference system: an edge "
-                "of it leaves the map there; cut it to the surroundings of the raster first"
+                f"{source} {_LOST}: an edge of it leaves the map there; cut it to the surroundings "
+                "of the raster first"
             )
     return pieces
 
 
-def _split(pieces: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
+def _split(pieces: Offsets) -> tuple[Offsets, Floats]:
     """Return (edge, where on it in 0..1) of the start of each piece."""
     owner = np.repeat(np.arange(len(pieces)), pieces)
     k = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     return owner, k / pieces[owner]
 
 
-def _on_one_turn(xy: Floats, stops: NDArray[np.int64], turn: float | None, source: str) -> Floats:
-    """Undo the jumps of longitudes at the date line, ring by ring."""
+def _on_one_turn(
+    xy: Floats, stops: Offsets, polygon_stops: Offsets, turn: float | None, source: str
+) -> Floats:
+    """Undo the jumps of longitudes at the date line, ring by ring, and bring holes to shells."""
     if turn is None:
         return xy
     jumps = np.round(np.diff(xy[:, 0], prepend=xy[0, 0]) / turn)
@@ -268,7 +276,11 @@ def _on_one_turn(xy: Floats, stops: NDArray[np.int64], turn: float | None, sourc
             f"{source} goes around a pole, which the raster's longitudes cannot show; cut it along "
             "a meridian first"
         )
-    return np.column_stack((xy[:, 0] - turns * turn, xy[:, 1]))
+    x = xy[:, 0] - turns * turn
+    middle = (np.minimum.reduceat(x, stops[:-1]) + np.maximum.reduceat(x, stops[:-1])) / 2
+    shell = np.repeat(polygon_stops[:-1], np.diff(polygon_stops))
+    x += np.repeat(np.round((middle[shell] - middle) / turn), np.diff(stops)) * turn
+    return np.column_stack((x, xy[:, 1]))
 
 
 # ---------------------------------------------------------------------------- what is wrong

@@ -91,7 +91,7 @@ def compare(job: Job, index: int) -> Compared:
     labels = job.store.get(index)
     mine = job.scope(index)
     seams = []
-    for other in job.grid.neighbours(index):
+    for other in filter(job.store.wants, job.grid.neighbours(index)):
         theirs = job.store.get(other)
         if len(labels.runs) and len(theirs.runs):
             seams.append((other, link(labels, theirs, mine, job.scope(other), job.is_cover)))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import zlib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -95,6 +96,11 @@ class Store:
     def tiles(self) -> Sequence[int]:
         """The tiles of the run, in order; others are never read, done or failed."""
         return range(len(self.grid)) if self.chosen is None else self.chosen
+
+    def wants(self, index: int) -> bool:
+        """Tell whether a tile of the grid is one of the run."""
+        place = bisect_left(self.tiles, index)
+        return place < len(self.tiles) and self.tiles[place] == index
 
     def open(
         self, fingerprint: Mapping[str, Any], *, fresh: bool = False, retry_failed: bool = False

@@ -42,6 +42,8 @@ class Target:
     """Gives class indices their names."""
     recipe: str
     """JSON of what made the map, stored in the file where the format can."""
+    clipped: bool = False
+    """Whether the map is cut to an area of interest, and says of each feature if it is cut."""
 
 
 def format_of(path: str | Path) -> str:
@@ -103,7 +105,7 @@ def _probe(path: Path) -> None:
         ) from error
 
 
-def schema() -> pa.Schema:
+def schema(target: Target) -> pa.Schema:
     """Return the Arrow schema of the layer; geometry is WKB."""
     import pyarrow as pa
 
@@ -116,6 +118,7 @@ def schema() -> pa.Schema:
             ("perimeter_m", pa.float64()),
             ("n_tiles", pa.int32()),
             ("seam_iou", pa.float64()),
+            *([("clipped", pa.bool_())] if target.clipped else []),
             ("geometry", pa.binary()),
         ]
     )
@@ -128,7 +131,7 @@ def record_batches(found: Iterable[Features], target: Target) -> Iterator[pa.Rec
     import shapely
 
     names = np.array([c.name for c in target.legend.classes], dtype=object)
-    fields = schema()
+    fields = schema(target)
     for features in found:
         columns: list[Any] = [
             features.number,
@@ -138,6 +141,7 @@ def record_batches(found: Iterable[Features], target: Target) -> Iterator[pa.Rec
             features.perimeter_m,
             features.n_tiles,
             features.seam_iou,
+            *([features.clipped] if target.clipped else []),
             shapely.to_wkb(features.geometry),
         ]
         yield pa.RecordBatch.from_arrays(

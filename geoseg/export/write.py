@@ -136,7 +136,7 @@ def _write_gdal(path: Path, batches: Iterator[pa.RecordBatch], target: Target, k
         # A raster without a CRS was announced when it was opened.
         warnings.filterwarnings("ignore", "'crs' was not provided")
         pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(schema(), batches),
+            pa.RecordBatchReader.from_batches(schema(target), batches),
             path,
             layer=LAYER,
             driver=kind,
@@ -149,8 +149,8 @@ def _write_gdal(path: Path, batches: Iterator[pa.RecordBatch], target: Target, k
 
 def _to_lonlat(batches: Iterator[pa.RecordBatch], crs: str) -> Iterator[pa.RecordBatch]:
     to_lonlat = pyproj.Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
-    place = schema().get_field_index("geometry")
     for batch in batches:
+        place = batch.schema.get_field_index("geometry")
         geometries = shapely.from_wkb(batch.column(place).to_numpy(zero_copy_only=False))
         moved = shapely.transform(
             geometries, lambda xy: np.column_stack(to_lonlat.transform(xy[:, 0], xy[:, 1]))
@@ -174,7 +174,7 @@ def _write_parquet(path: Path, batches: Iterator[pa.RecordBatch], target: Target
             }
         },
     }
-    fields = schema().with_metadata({"geo": json.dumps(geo), "geoseg": target.recipe})
+    fields = schema(target).with_metadata({"geo": json.dumps(geo), "geoseg": target.recipe})
     with pq.ParquetWriter(path, fields, compression="zstd") as writer:
         for batch in batches:
             writer.write_batch(batch.cast(fields))

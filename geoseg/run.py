@@ -191,10 +191,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     )
     offline = models is not None and models.offline
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
-    if scheduler is not None and isinstance(source, str | Path) and is_local(str(source)):
-        # Workers of a cluster have a working folder of their own.
-        source = Path(source).absolute()
-    raster = open_source(source, bands, sensor, access)
+    raster = open_source(_seen_by_all(source, scheduler), bands, sensor, access)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
@@ -270,6 +267,15 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
 def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
     """Return what a backend says of its weights; nothing where it has none."""
     return tuple(getattr(backend, "facts", tuple)())
+
+
+def _seen_by_all(
+    source: str | Path | RasterReader, scheduler: str | None
+) -> str | Path | RasterReader:
+    """Return a path as workers see it, which have a working folder of their own."""
+    if scheduler is not None and isinstance(source, str | Path) and is_local(str(source)):
+        return Path(source).absolute()
+    return source
 
 
 def _recipe(fingerprint: Mapping[str, Any], backend: Backend) -> str:

@@ -66,10 +66,11 @@ class Area:
         )
         short = shapely.segmentize(polygons, _EDGE_PX)
         valid = shapely.make_valid(short, method="structure", keep_collapsed=False)
-        cut = shapely.intersection(valid, near)
-        # A single polygon would come out of the union as it went in; floating point comes back, so
-        # that outlines are not cut on this grid.
-        snapped = shapely.set_precision(shapely.union_all(cut, grid_size=1 / UNIT), 1 / UNIT)
+        cut = shapely.set_precision(shapely.intersection(valid, near), 1 / UNIT)
+        # The union is much faster in floating point; where edges cross, its vertices are snapped
+        # again. In the end floating point it is, so that outlines are not cut on this grid.
+        united = shapely.union_all(shapely.set_precision(cut, 0))
+        snapped = shapely.set_precision(united, 1 / UNIT)
         area = cls(polygonal(shapely.get_parts(shapely.set_precision(snapped, 0))))
         return area if area.touches(frame) else None
 

@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from affine import Affine
@@ -61,13 +61,23 @@ class RasterReader(Protocol):
         ...
 
 
+@runtime_checkable
+class Narrowed(Protocol):
+    """A RasterReader of which only parts are to be sampled."""
+
+    def windows(self, blocks: int, side_px: int) -> list[Window]:
+        """Return windows to sample, blocks x blocks at most."""
+        ...
+
+
 def sample(
     raster: RasterReader, blocks: int = 8, side_px: int = 128
 ) -> list[tuple[Window, Samples, Valid]]:
     """Read a lattice of small windows at full resolution, spread over the raster.
 
     Statistics of a run are taken from these: the cost does not depend on the raster's size, the
-    choice not on the tiling, and stale overviews cannot mislead. Small rasters are read whole.
+    choice not on the tiling, and stale overviews cannot mislead. Small rasters are read whole, and
+    of a Narrowed one no more than it says.
 
     Args:
         raster: What to read.
@@ -82,7 +92,9 @@ def sample(
         RasterError: No window can be read.
     """
     full = raster.frame.window
-    if full.width <= blocks * side_px and full.height <= blocks * side_px:
+    offered = raster.windows(blocks, side_px) if isinstance(raster, Narrowed) else None
+    small = full.width <= blocks * side_px and full.height <= blocks * side_px
+    if offered is None and small:
         try:
             data, valid = raster.read(full)
             return [(full, data, valid)] if valid.any() else []
@@ -91,20 +103,32 @@ def sample(
             if max(full.shape) <= side_px:
                 side_px = max(1, max(full.shape) // blocks)
     found, failure = [], None
-    for y in _lattice(full.height, blocks, side_px):
-        for x in _lattice(full.width, blocks, side_px):
-            window = Window(x, y, min(x + side_px, full.x1), min(y + side_px, full.y1))
-            try:
-                data, valid = raster.read(window)
-            except TileFailedError as error:
-                failure = error
-                continue
-            found.append((window, data, valid))
+    for window in lattice(full, blocks, side_px) if offered is None else offered:
+        try:
+            data, valid = raster.read(window)
+        except TileFailedError as error:
+            failure = error
+            continue
+        found.append((window, data, valid))
     if failure is not None and not found:
         raise RasterError(f"nothing can be read for the statistics of the run: {failure}")
     if failure is not None:
         log.warning("%s; left out of the statistics", failure)
     return [(window, data, valid) for window, data, valid in found if valid.any()]
+
+
+def lattice(full: Window, blocks: int, side_px: int) -> list[Window]:
+    """Return at most blocks x blocks windows from edge to edge of another, row by row."""
+    return [
+        Window(
+            full.x0 + x,
+            full.y0 + y,
+            min(full.x0 + x + side_px, full.x1),
+            min(full.y0 + y + side_px, full.y1),
+        )
+        for y in _lattice(full.height, blocks, side_px)
+        for x in _lattice(full.width, blocks, side_px)
+    ]
 
 
 def _lattice(size: int, blocks: int, side: int) -> list[int]:

@@ -17,6 +17,7 @@ import numpy as np
 import shapely
 
 from geoseg.access import Access, is_local
+from geoseg.aoi import Within, find_area
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
@@ -53,6 +54,7 @@ from geoseg.stretch import fit_stretch
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from shapely.geometry.base import BaseGeometry
 
     from geoseg.export.table import Target
 
@@ -89,7 +91,7 @@ class Run:
         return not self.failed
 
     def features(self) -> gpd.GeoDataFrame:
-        """Return the map: id, class, score, area_ha, perimeter_m, n_tiles, seam_iou, geometry."""
+        """Return the map: the columns that README names, and geometry."""
         import geopandas as gpd
 
         suffix = self.path.suffix.lower()
@@ -108,6 +110,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     backend: str | Backend = "spectral",
     models: ModelOptions | None = None,
     boxes: str | Path | gpd.GeoDataFrame | None = None,
+    aoi: str | Path | gpd.GeoDataFrame | BaseGeometry | None = None,
     mask_clouds: str | Backend | None = None,
     tile: int | None = None,
     overlap: int | None = None,
@@ -137,6 +140,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         backend: Name of a backend, as `"grounding-dino+sam2"`, or an object that is one.
         models: How models are loaded and run: device, precision, ground size, offline.
         boxes: A vector layer whose boxes and points a segmenter (`backend="sam2"`) outlines.
+        aoi: Area of interest: polygons of a vector layer in any CRS, or a shapely polygon in the
+            raster's. Nothing else is read, and the map is cut to it.
         mask_clouds: A backend that knows cloud and shadow, as `"csmask"`: those belong to nothing.
         tile: Side of what the backend sees at once, in pixels (1024, or what the backend wants).
         overlap: Pixels that neighbouring tiles share (128, or what the backend needs).
@@ -170,7 +175,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export.table import Target
 
     if models is not None and models.offline:
-        refuse_remote(source=source, boxes=boxes, store=store, scheduler=scheduler)
+        refuse_remote(boxes=boxes, store=store, scheduler=scheduler)
     # What is cheap to find wrong comes first: loading a backend may download its weights.
     asked = words_asked(legend, backend, boxes)
     config = settings(
@@ -186,10 +191,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     )
     offline = models is not None and models.offline
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
-    if scheduler is not None and isinstance(source, str | Path) and is_local(str(source)):
-        # Workers of a cluster have a working folder of their own.
-        source = Path(source).absolute()
-    raster = open_source(source, bands, sensor, access)
+    raster = open_source(_seen_by_all(source, scheduler), bands, sensor, access)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
@@ -211,12 +213,14 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         check_pixels(raster, keep_going=keep_going)
         warn_of_alpha(raster)
 
+    shown = raster if aoi is None else Within(raster, find_area(aoi, raster.frame))
+
     engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
     config = with_words(config, engine, asked, threshold)
-    engine = engine.fit(raster, config.filled()) if isinstance(engine, Fittable) else engine
+    engine = engine.fit(shown, config.filled()) if isinstance(engine, Fittable) else engine
     config = sized(config, engine, tile, overlap)
     check_memory(config, raster)
-    job = _prepare(raster, engine, config, place)
+    job = _prepare(shown, engine, config, place)
     if (
         composite is not None
         and isinstance(backend, str)
@@ -228,6 +232,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     fingerprint = {
         **config.fingerprint(identity, job.backend.identity),
         "versions": versions(backend, mask_clouds),
+        **({} if job.area is None else {"aoi": job.area.identity}),
     }
     with ExitStack() as stack:
         stack.enter_context(place.hold())
@@ -238,7 +243,10 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
         executor = stack.enter_context(_executor(job, config, devices(models)))
         stitched = _map_of(job, executor, watch, identity)
-        target = Target(final, raster.frame.crs, config.legend, _recipe(fingerprint, job.backend))
+        recipe = _recipe(fingerprint, job.backend)
+        target = Target(
+            final, raster.frame.crs, config.legend, recipe, clipped=job.area is not None
+        )
         failed = job.store.failed()
         count = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:
@@ -246,7 +254,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     return Run(
         final,
         count,
-        len(job.grid),
+        len(job.store.tiles),
         {job.grid.name(i): str(failure) for i, failure in failed.items()},
         stitched.plan.broken,
         watch.seconds,
@@ -261,16 +269,27 @@ def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
     return tuple(getattr(backend, "facts", tuple)())
 
 
+def _seen_by_all(
+    source: str | Path | RasterReader, scheduler: str | None
+) -> str | Path | RasterReader:
+    """Return a path as workers see it, which have a working folder of their own."""
+    if scheduler is not None and isinstance(source, str | Path) and is_local(str(source)):
+        return Path(source).absolute()
+    return source
+
+
 def _recipe(fingerprint: Mapping[str, Any], backend: Backend) -> str:
     return json.dumps({**fingerprint, "models": models_of(backend)}, sort_keys=True)
 
 
-def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, place: RunFolder) -> Job:
+def _prepare(shown: RasterReader, engine: Backend, config: RunConfig, place: RunFolder) -> Job:
     """Gather all that a worker needs to know."""
-    grid = Grid(raster.frame.window, config.tile, config.overlap)
-    stretch = fit_stretch(raster, shown_roles(raster.roles, config.composite))
-    store = Store(place.folder, grid)
-    job = Job(raster, engine, config.filled(), stretch, store, config.batch)
+    grid = Grid(shown.frame.window, config.tile, config.overlap)
+    stretch = fit_stretch(shown, shown_roles(shown.roles, config.composite))
+    area = shown.area if isinstance(shown, Within) else None
+    raster = shown.raster if isinstance(shown, Within) else shown
+    store = Store(place.folder, grid, None if area is None else area.tiles(grid))
+    job = Job(raster, engine, config.filled(), stretch, store, config.batch, area)
     check_halo(job)
     store.check_ours()
     if config.workers > 1 or config.scheduler:
@@ -315,20 +334,23 @@ def _map_of(job: Job, executor: Executor, watch: Watch, identity: Mapping[str, A
 
 def _stitch(job: Job, executor: Executor, watch: Watch) -> _Stitched:
     facts = [empty_facts()]
+    counts = [0] * len(job.grid)
     seams: list[tuple[int, int, Seam]] = []
     notes: dict[str, tuple[str, ...]] = {}
-    total = len(job.grid)
+    tiles = job.store.tiles
+    total = len(tiles)
     watch("stitch", 0, total)
-    for index, found in enumerate(surely(executor, compare, range(total))):
+    compared = surely(executor, compare, tiles)
+    for step, (index, found) in enumerate(zip(tiles, compared, strict=True), 1):
         facts.append(found.facts)
+        counts[index] = len(found.facts)
         seams.extend((index, other, seam) for other, seam in found.seams)
         if found.notes:
             notes[job.grid.name(index)] = found.notes
-        watch("stitch", index + 1, total)
-    counts = [len(f) for f in facts[1:]]
+        watch("stitch", step, total)
     pairs, voices = number_labels(counts, seams)
-    tile_of = np.repeat(np.arange(total), counts)
-    scopes = [job.scope(i).trust for i in range(total)]
+    tile_of = np.repeat(np.arange(len(counts)), counts)
+    scopes = [job.scope(i).trust for i in range(len(counts))]
     trust = np.array([(w.x0, w.y0, w.x1, w.y1) for w in scopes], np.int64)
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)

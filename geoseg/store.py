@@ -17,7 +17,8 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -88,6 +89,18 @@ class Store:
     """`NAME.geoseg`."""
     grid: Grid
     """Names the tiles."""
+    chosen: tuple[int, ...] | None = None
+    """The tiles of the run, in order; every tile of the grid where None."""
+
+    @property
+    def tiles(self) -> Sequence[int]:
+        """The tiles of the run, in order; others are never read, done or failed."""
+        return range(len(self.grid)) if self.chosen is None else self.chosen
+
+    def wants(self, index: int) -> bool:
+        """Tell whether a tile of the grid is one of the run."""
+        place = bisect_left(self.tiles, index)
+        return place < len(self.tiles) and self.tiles[place] == index
 
     def open(
         self, fingerprint: Mapping[str, Any], *, fresh: bool = False, retry_failed: bool = False
@@ -136,7 +149,7 @@ class Store:
     def _begin(self, wanted: dict[str, Any]) -> None:
         # Tiles without a record may be of any run.
         clear(self.folder)
-        record = {"tiles": len(self.grid), "fingerprint": wanted}
+        record = {"tiles": len(self.tiles), "fingerprint": wanted}
         self.folder.write(_RECORD, json.dumps(record, indent=1).encode())
 
     def _check(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -251,12 +264,12 @@ class Store:
         names = self.folder.names(under)
         if not names:
             return set()
-        return {i for i in range(len(self.grid)) if f"{self.grid.name(i)}{ending}" in names}
+        return {i for i in self.tiles if f"{self.grid.name(i)}{ending}" in names}
 
     def to_do(self) -> list[int]:
         """Return the tiles that are not done and have not failed too often, in order."""
         tired = {i for i, failure in self.failed().items() if failure.attempts >= TRIES}
-        return sorted(set(range(len(self.grid))) - self.done() - tired)
+        return sorted(set(self.tiles) - self.done() - tired)
 
     def report(self, step: str, done: int, total: int, pace: Pace) -> None:
         """Say how far the run is, to whoever asks from outside."""

@@ -331,7 +331,10 @@ def test_offline_is_for_rasters_too(run, tmp_path):
     out = tmp_path / "map.gpkg"
     address = "http://127.0.0.1:9/a.tif?token=SECRET"
     ask = ("segment", address, "--prompt", "water", "--out", out)
-    for options, words in ((("--offline",), "on the network, and --offline"), ((), "network")):
+    for options, words in (
+        (("--offline",), "--offline"),
+        ((), "network"),
+    ):
         code, _, err = run(*ask, *options)
         assert code == 2
         assert words in err

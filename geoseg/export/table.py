@@ -40,6 +40,8 @@ class Target:
     """Gives class indices their names."""
     recipe: str
     """JSON of what made the map, stored in the file where the format can."""
+    clipped: bool = False
+    """Whether the map is cut to an area of interest, and says of each feature if it is cut."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +58,8 @@ class Layer:
     """Its rows, once."""
 
 
-def schema() -> pa.Schema:
-    """Return the Arrow schema of the features; geometry is WKB."""
+def schema(target: Target) -> pa.Schema:
+    """Return the Arrow schema of the layer; geometry is WKB."""
     import pyarrow as pa
 
     return pa.schema(
@@ -69,6 +71,7 @@ def schema() -> pa.Schema:
             ("perimeter_m", pa.float64()),
             ("n_tiles", pa.int32()),
             ("seam_iou", pa.float64()),
+            *([("clipped", pa.bool_())] if target.clipped else []),
             ("geometry", pa.binary()),
         ]
     )
@@ -76,7 +79,7 @@ def schema() -> pa.Schema:
 
 def feature_layer(found: Iterable[Features], target: Target) -> Layer:
     """Return the features as a layer."""
-    return Layer(LAYER, "MultiPolygon", schema(), record_batches(found, target))
+    return Layer(LAYER, "MultiPolygon", schema(target), record_batches(found, target))
 
 
 def failed_layer(failed: Failed) -> Layer:
@@ -114,7 +117,7 @@ def record_batches(found: Iterable[Features], target: Target) -> Iterator[pa.Rec
     import shapely
 
     names = np.array([c.name for c in target.legend.classes], dtype=object)
-    fields = schema()
+    fields = schema(target)
     for features in found:
         columns: list[Any] = [
             features.number,
@@ -124,6 +127,7 @@ def record_batches(found: Iterable[Features], target: Target) -> Iterator[pa.Rec
             features.perimeter_m,
             features.n_tiles,
             features.seam_iou,
+            *([features.clipped] if target.clipped else []),
             shapely.to_wkb(features.geometry),
         ]
         yield pa.RecordBatch.from_arrays(

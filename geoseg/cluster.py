@@ -2,144 +2,461 @@
 
 The user's own cluster, by the address of its scheduler. Each worker process holds the job once
 (and its model) and works on one item at a time; tiles go to a store that all of them reach.
+
+An item is given to one worker by name. Dask would give an item whose worker died to the next, and
+so on until it has killed four; here it is `Lost` with the first, as in `Processes`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import pickle
 import threading
-import uuid
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import version
-from typing import Any, Self, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
 
+from geoseg.config import difference
 from geoseg.detect import Job
 from geoseg.errors import ConfigError, DeviceLostError, MissingDependencyError, TileFailedError
 from geoseg.executors import AHEAD, DEVICE_LOST, Lost
+from geoseg.store import read_record
 
 try:
+    import dask
     import distributed
-    from distributed.comm.core import CommClosedError
+    from distributed.client import ClosedClientError
     from distributed.diagnostics.plugin import WorkerPlugin
+    from distributed.scheduler import KilledWorker
+    from distributed.versions import get_package_info
 except ImportError as error:
     raise MissingDependencyError(
         f'--scheduler needs Dask: pip install "geoseg[dask]" ({error})'
     ) from error
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 R = TypeVar("R")
 
-CONNECT_S = 20
+CONNECT_S = 10
 """How long to wait for the scheduler, and then for a first worker."""
+
+REBIRTH_S = 30
+"""How long to wait for a worker when all have died; a nanny starts a new one in a few seconds."""
+
+_LOOK_S = 1.0
+"""How often to look who is there."""
+
+_FETCH_S = 60.0
+"""After how long to ask for a result again."""
+
+_OWN = "geoseg-"
+"""Begins the name under which workers hold a job; the client that gave it follows."""
+
+_NOISY = "distributed", "tornado", "asyncio"
+"""What they log of a lost connection, an error says in one line."""
+
+
+@dataclass(slots=True)
+class _Given(Generic[T]):
+    """An item in the hands of a worker."""
+
+    function: Callable[[Job, T], Any]
+    item: T
+    worker: str
+    future: distributed.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfit:
+    """In place of a result: the worker cannot do this job."""
+
+    reason: str
 
 
 class Cluster:
     """Works on the processes of a Dask cluster."""
 
-    def __init__(self, job: Job, address: str) -> None:
-        """Connect, and give each worker the job, those that come later too.
+    def __init__(self, job: Job, address: str, packages: Iterable[str] = ("geoseg",)) -> None:
+        """Prepare; nothing is asked of the cluster yet.
 
         Args:
             job: What they work on.
             address: Of the scheduler, as `tcp://host:8786`.
-
-        Raises:
-            ConfigError: No scheduler answers there, it has no workers, or they lack geoseg.
+            packages: Those that have a part in the result; workers need the same versions.
         """
-        self._address = address
-        self._waiting: deque[tuple[Any, distributed.Future[Any]]] = deque()
-        try:
-            self._client = distributed.Client(
-                address, timeout=CONNECT_S, set_as_default=False, direct_to_workers=False
-            )
-            self._client.wait_for_workers(1, timeout=CONNECT_S)
-        except (OSError, TimeoutError) as error:
-            raise ConfigError(
-                f"--scheduler {address}: no Dask scheduler with a worker answers there within "
-                f"{CONNECT_S} s ({error})"
-            ) from error
-        self._plugin = _Holder(pickle.dumps(job), version("geoseg"))
-        try:
-            self._client.register_plugin(self._plugin)
-        except Exception as error:
-            self._client.close()
-            raise ConfigError(
-                f"--scheduler {address}: its workers cannot take the job "
-                f"({type(error).__name__}: {error}); they need geoseg {version('geoseg')} and the "
-                "same packages as here"
-            ) from error
+        self._job, self._address, self._packages = job, address, tuple(packages)
+        self._given: deque[_Given[Any]] = deque()
+        self._unfit: dict[str, str] = {}
+        self._running: frozenset[str] = frozenset()
+        self._known: frozenset[str] = frozenset()
+        self._looked = -_LOOK_S
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Return itself; the workers are there."""
+        """Connect, and give each worker the job, those that come later too.
+
+        Raises:
+            ConfigError: No scheduler answers there, it has no workers, or they cannot do the job.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(_quiet())
+            self._client = stack.enter_context(_connect(self._address))
+            self._check_versions()
+            self._clear_orphans()
+            stack.callback(self._take_back)
+            self._hand_out()
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Take the job back from the workers, and let them be."""
-        for _item, future in self._waiting:
-            future.cancel()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the job back from the workers, when they have done what they have in hand."""
+        self._stack.__exit__(kind, error, trace)
+
+    def _check_versions(self) -> None:
+        found: Any = self._client.get_versions(packages=self._packages)
+        ours = _versions(self._packages)
+        # The scheduler unpickles what it passes on, but computes nothing.
+        told: dict[str, tuple[Any, tuple[str, ...]]] = {
+            "its scheduler": (found["scheduler"], ("geoseg",))
+        }
+        told |= {f"worker {k}": (v, self._packages) for k, v in found["workers"].items()}
+        for who, (facts, names) in told.items():
+            other = _difference({k: ours[k] for k in names}, facts["packages"])
+            if other:
+                raise ConfigError(f"--scheduler {self._address}: {who} has {other}")
+
+    def _clear_orphans(self) -> None:
+        """Take back jobs of clients that were killed."""
+        for name in self._client.run_on_scheduler(_orphans):
+            self._client.unregister_worker_plugin(name)
+
+    def _hand_out(self) -> None:
+        holder = Holder(self._job, f"{_OWN}{self._client.id}", _versions(self._packages))
         try:
-            self._client.unregister_worker_plugin(self._plugin.name)
-        finally:
-            self._client.close()
+            self._client.register_plugin(holder)
+        except Exception as error:
+            known = isinstance(error, ConfigError)
+            reason = str(error) if known else f"its workers cannot take the job: {error!r}"
+            raise ConfigError(f"--scheduler {self._address}: {reason}") from error
+
+    def _take_back(self) -> None:
+        for given in self._given:
+            given.future.release()
+        self._given.clear()
+        if self._client.status != "running":
+            return
+        name = f"{_OWN}{self._client.id}"
+        try:
+            try:
+                self._client.unregister_worker_plugin(name)
+            except Exception:  # noqa: BLE001  a worker died meanwhile; the others were not asked
+                self._client.run(_forget, name, on_error="ignore")
+        except Exception as error:  # noqa: BLE001  the run itself has ended
+            log.warning(
+                "workers of %s may keep this job in memory until they restart (%r)",
+                self._address,
+                error,
+            )
 
     def map(self, function: Callable[[Job, T], R], items: Iterable[T]) -> Iterator[R | Lost[T]]:
         """Yield `function(job, item)` for each item, in order.
 
         Raises:
-            TileFailedError: The scheduler is gone.
+            TileFailedError: The scheduler is gone, or all workers are.
+            ConfigError: No worker can do this job.
         """
         for item in items:
-            while len(self._waiting) >= AHEAD * max(1, len(self._client.ncores())):
-                yield self._result(*self._waiting.popleft())
-            self._waiting.append((item, self._submit(function, item)))
-        while self._waiting:
-            yield self._result(*self._waiting.popleft())
+            while len(self._given) >= AHEAD * len(self._fit()):
+                yield self._result(self._given.popleft())
+            self._given.append(self._give(function, item))
+        while self._given:
+            yield self._result(self._given.popleft())
 
     def alone(self, function: Callable[[Job, T], R], item: T) -> R | Lost[T]:
-        """Return `function(job, item)`, when the workers have done what they have in hand."""
-        if self._waiting:
-            with self._client.as_current():
-                distributed.wait([future for _, future in self._waiting])
-        found: R | Lost[T] = self._result(item, self._submit(function, item))
+        """Return `function(job, item)`, when all workers have done what they have in hand."""
+        for given in self._given:
+            self._settle(given)
+        self._looked = -_LOOK_S
+        found: R | Lost[T] = self._result(self._give(function, item))
         return found
 
-    def _submit(self, function: Callable[[Job, T], R], item: T) -> distributed.Future[Any]:
-        return self._client.submit(_apply, self._plugin.name, function, item, pure=False)
+    def _give(self, function: Callable[[Job, T], R], item: T) -> _Given[T]:
+        workers = self._fit()
+        in_hand = dict.fromkeys(workers, 0)
+        for given in self._given:
+            if given.worker in in_hand and not given.future.done():
+                in_hand[given.worker] += 1
+        worker = min(workers, key=lambda w: (in_hand[w], w))
+        with self._scheduler():
+            future = self._client.submit(
+                apply, f"{_OWN}{self._client.id}", function, item, workers=[worker], pure=False
+            )
+        return _Given(function, item, worker, future)
 
-    def _result(self, item: T, future: distributed.Future[Any]) -> Any:
+    def _result(self, given: _Given[T]) -> Any:
+        while self._settle(given):
+            if given.future.status == "error":
+                return _raise_or_lost(given)
+            # A worker may die between having finished and handing over.
+            with suppress(TimeoutError), self._scheduler():
+                found = given.future.result(timeout=_FETCH_S)
+                if not isinstance(found, _Unfit):
+                    return found
+                self._leave_out(given.worker, found.reason)
+                self._move(given)
+        return Lost(given.item)
+
+    def _settle(self, given: _Given[Any]) -> bool:
+        """Wait for an item; return False if its worker is gone, without a result."""
+        while not given.future.done():
+            with suppress(TimeoutError), self._scheduler():
+                given.future.exception(timeout=_LOOK_S)
+                return True
+            self._look()
+            if given.worker not in self._known:
+                # What waited behind it in the same worker was not begun.
+                for other in self._given:
+                    if other.worker == given.worker and other is not given:
+                        self._move(other)
+                return False
+            if given.worker not in self._running and not self._is_begun(given):
+                self._move(given)
+        return True
+
+    def _is_begun(self, given: _Given[Any]) -> bool:
+        """Tell whether a worker that takes nothing more had taken an item."""
+        with self._scheduler():
+            keys = self._client.processing([given.worker]).get(given.worker, ())
+        return given.future.key in keys
+
+    def _move(self, given: _Given[T]) -> None:
+        """Give an item that is not done to another worker."""
+        if given.future.done() and given.worker not in self._unfit:
+            return
+        given.future.release()
+        again = self._give(given.function, given.item)
+        given.worker, given.future = again.worker, again.future
+
+    def _leave_out(self, worker: str, reason: str) -> None:
+        if worker not in self._unfit:
+            log.warning("worker %s is left out: %s", worker, reason)
+        self._unfit[worker] = reason
+
+    def _fit(self) -> list[str]:
+        """Return the workers that take items; wait for one if there is none.
+
+        Raises:
+            TileFailedError: None comes.
+            ConfigError: None of them can do this job.
+        """
+        patience = time.monotonic() + REBIRTH_S
+        while True:
+            self._look()
+            fit = sorted(self._running - self._unfit.keys())
+            if fit:
+                return fit
+            if self._known and self._known <= self._unfit.keys():
+                reason = next(iter(self._unfit.values()))
+                raise ConfigError(f"--scheduler {self._address}: no worker can be used: {reason}")
+            if time.monotonic() > patience:
+                raise TileFailedError(
+                    f"no workers left at the Dask scheduler {self._address}: all have died, were "
+                    "stopped or are out of memory; start workers and run the same again, it "
+                    "continues where it was"
+                )
+            time.sleep(_LOOK_S / 4)
+            self._looked = -_LOOK_S
+
+    def _look(self) -> None:
+        """See who is there, if that is not known of just now."""
+        if time.monotonic() - self._looked < _LOOK_S:
+            return
+        with self._scheduler():
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        self._known = frozenset(workers)
+        self._running = frozenset(k for k, v in workers.items() if v["status"] == "running")
+        self._looked = time.monotonic()
+
+    @contextmanager
+    def _scheduler(self) -> Iterator[None]:
+        """Say in one line that the scheduler is gone."""
         try:
-            return future.result()
-        except distributed.scheduler.KilledWorker:
-            return Lost(item)
-        except (distributed.CancelledError, CommClosedError, OSError) as error:
+            yield
+        except TimeoutError:
+            raise
+        except (distributed.CancelledError, ClosedClientError, OSError, RuntimeError) as error:
             raise TileFailedError(
                 f"the Dask scheduler at {self._address} is gone ({type(error).__name__}); run the "
                 "same again, it continues where it was"
             ) from error
 
 
-class _Holder(WorkerPlugin):
+def _raise_or_lost(given: _Given[T]) -> Lost[T]:
+    error = given.future.exception()
+    if isinstance(error, KilledWorker):
+        # A new worker at the same address had been given the item.
+        return Lost(given.item)
+    raise error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own words off the terminal."""
+    loggers = [logging.getLogger(name) for name in _NOISY]
+    # Dask sets levels of its own below its name.
+    loggers += [
+        logging.getLogger(name)
+        for name in logging.root.manager.loggerDict
+        if name.startswith(tuple(f"{noisy}." for noisy in _NOISY))
+    ]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[distributed.Client]:
+    """Connect to a scheduler that has a worker; leaves it running."""
+    try:
+        client = distributed.Client(
+            address, timeout=CONNECT_S, set_as_default=False, direct_to_workers=False
+        )
+    except Exception as error:
+        raise ConfigError(
+            f"--scheduler {address}: no Dask scheduler answers there within {CONNECT_S} s "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    try:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_S)
+        except TimeoutError as error:
+            raise ConfigError(
+                f"--scheduler {address}: it has no workers; start some: dask worker {address}"
+            ) from error
+        yield client
+    finally:
+        client.close(timeout=CONNECT_S)
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Return the versions that are installed here."""
+    found = get_package_info(packages)
+    return {name: found[name] for name in packages}
+
+
+def _difference(ours: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> str | None:
+    """Say where another place has other packages."""
+    for name, version in ours.items():
+        if theirs.get(name) != version:
+            other = theirs.get(name)
+            found = f"no {name}" if other is None else f"{name} {other}"
+            return f"{found}, here is {version}; install the same there"
+    return None
+
+
+def _orphans(dask_scheduler: distributed.Scheduler) -> list[str]:
+    """Return the names of jobs whose client is gone; runs in the scheduler."""
+    return [
+        name
+        for name in dask_scheduler.worker_plugins
+        if name.startswith(_OWN) and name.removeprefix(_OWN) not in dask_scheduler.clients
+    ]
+
+
+async def _forget(name: str, dask_worker: distributed.Worker) -> None:
+    """Take a job back; runs in a worker."""
+    if name in dask_worker.plugins:
+        await dask_worker.plugin_remove(name)
+
+
+class Holder(WorkerPlugin):
     """Holds a job in a worker process; one item at a time works on it."""
 
-    def __init__(self, job: bytes, geoseg: str) -> None:
-        self.name = f"geoseg-{uuid.uuid4().hex}"
-        self.content, self.geoseg = job, geoseg
+    def __init__(self, job: Job, name: str, versions: Mapping[str, str | None]) -> None:
+        self.name = name
+        self.content = pickle.dumps(job)
+        self.versions = versions
+        self.facts = job.raster.identity()
 
-    def setup(self, worker: distributed.Worker) -> None:  # noqa: ARG002  Dask's signature
-        """Take the job, in a worker that has just been told of it or has just started."""
-        if version("geoseg") != self.geoseg:
-            raise RuntimeError(f"this worker has geoseg {version('geoseg')}, not {self.geoseg}")
+    async def setup(self, worker: distributed.Worker) -> None:
+        """Take the job, in a worker that has just been told of it or has just started.
+
+        Raises:
+            ConfigError: This worker cannot do it.
+        """
         self.lock = threading.Lock()
-        self.job: Job = pickle.loads(self.content)  # noqa: S301  the user's own client made it
+        self.worker = worker.address
+        self.job: Job | None = None
+        self.unfit: str | None = "it has not finished to load the job"
+        self.is_checked = False
+        # The worker must go on to answer the scheduler.
+        self.unfit = await asyncio.to_thread(self._load)
+        if self.unfit is not None:
+            raise ConfigError(self.unfit)
+
+    async def teardown(self, worker: distributed.Worker) -> None:  # noqa: ARG002  Dask's signature
+        """Let go of the job when the item in hand is done: nothing is written after the run."""
+        await asyncio.to_thread(self.lock.acquire)
+        self.job, self.unfit = None, "its run has ended"
+        self.lock.release()
+
+    def _load(self) -> str | None:
+        other = _difference(self.versions, _versions(self.versions))
+        if other is not None:
+            return f"worker {self.worker} has {other}"
+        try:
+            self.job = pickle.loads(self.content)  # noqa: S301  the user's own client made it
+            seen = self.job.raster.identity()
+        except Exception as error:  # noqa: BLE001  whatever a backend raises
+            return f"worker {self.worker} cannot load the job ({type(error).__name__}: {error})"
+        self.content = b""
+        changes = difference(self.facts, seen)
+        if changes:
+            return f"worker {self.worker} sees another raster ({'; '.join(changes)})"
+        return None
+
+    def check(self, job: Job) -> None:
+        """See whether tiles of this worker get to the store of the run."""
+        if not self.is_checked and read_record(job.store.folder) is None:
+            self.unfit = (
+                f"worker {self.worker} does not see the run folder {job.store.folder.name}; give "
+                "--store a folder or URL that all workers share"
+            )
+        self.is_checked = True
 
 
-def _apply(name: str, function: Callable[[Job, T], R], item: T) -> R:
-    holder = cast("_Holder", distributed.get_worker().plugins[name])
+def apply(name: str, function: Callable[[Job, T], R], item: T) -> R | _Unfit:
+    """Return `function(job, item)`; runs in a worker."""
+    worker = distributed.get_worker()
+    holder = cast("Holder", worker.plugins[name])
     with holder.lock:
+        if holder.job is not None:
+            holder.check(holder.job)
+        if holder.unfit is not None or holder.job is None:
+            return _Unfit(str(holder.unfit))
         try:
             return function(holder.job, item)
         except DeviceLostError:
-            # Only a new process gets a working device again; the scheduler gives the item to one.
+            if worker.address.startswith("inproc://"):
+                raise
+            # Only a new process gets a working device again.
             os._exit(DEVICE_LOST)

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,8 +33,11 @@ try:
     import dask
     import distributed
     from distributed.client import ClosedClientError
+    from distributed.comm.core import connect
+    from distributed.core import send_recv
     from distributed.diagnostics.plugin import WorkerPlugin
     from distributed.scheduler import KilledWorker
+    from distributed.security import Security
     from distributed.versions import get_package_info
 except ImportError as error:
     raise MissingDependencyError(
@@ -45,8 +49,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-CONNECT_S = 10
-"""How long to wait for the scheduler, and then for a first worker."""
+CONNECT_S = 8
+"""How long to wait for the scheduler."""
+
+WORKER_S = 8
+"""How long to wait for a first worker."""
 
 REBIRTH_S = 30
 """How long to wait for a worker when all have died; a nanny starts a new one in a few seconds."""
@@ -54,8 +61,8 @@ REBIRTH_S = 30
 _LOOK_S = 1.0
 """How often to look who is there."""
 
-_FETCH_S = 60.0
-"""After how long to ask for a result again."""
+_FETCH_S = 2.0
+"""After how long to see whether a result still can come; then twice as long."""
 
 _OWN = "geoseg-"
 """Begins the name under which workers hold a job; the client that gave it follows."""
@@ -141,7 +148,7 @@ class Cluster:
     def _clear_orphans(self) -> None:
         """Take back jobs of clients that were killed."""
         for name in self._client.run_on_scheduler(_orphans):
-            self._client.unregister_worker_plugin(name)
+            self._withdraw(name)
 
     def _hand_out(self) -> None:
         holder = Holder(self._job, f"{_OWN}{self._client.id}", _versions(self._packages))
@@ -153,20 +160,19 @@ class Cluster:
             raise ConfigError(f"--scheduler {self._address}: {reason}") from error
 
     def _take_back(self) -> None:
-        for given in self._given:
-            given.future.release()
-        self._given.clear()
-        if self._client.status != "running":
-            return
-        name = f"{_OWN}{self._client.id}"
+        if self._client.status == "running":
+            self._withdraw(f"{_OWN}{self._client.id}")
+
+    def _withdraw(self, name: str) -> None:
+        """Take a job from the workers, when they have done what they have in hand of it."""
         try:
             try:
                 self._client.unregister_worker_plugin(name)
-            except Exception:  # noqa: BLE001  a worker died meanwhile; the others were not asked
+            except Exception:  # noqa: BLE001  a worker died or never had it; others were not asked
                 self._client.run(_forget, name, on_error="ignore")
-        except Exception as error:  # noqa: BLE001  the run itself has ended
+        except Exception as error:  # noqa: BLE001  no reason for a run to fail
             log.warning(
-                "workers of %s may keep this job in memory until they restart (%r)",
+                "workers of %s may keep a job in memory until they restart (%r)",
                 self._address,
                 error,
             )
@@ -178,12 +184,17 @@ class Cluster:
             TileFailedError: The scheduler is gone, or all workers are.
             ConfigError: No worker can do this job.
         """
-        for item in items:
-            while len(self._given) >= AHEAD * len(self._fit()):
+        try:
+            for item in items:
+                while len(self._given) >= AHEAD * len(self._fit()):
+                    yield self._result(self._given.popleft())
+                self._given.append(self._give(function, item))
+            while self._given:
                 yield self._result(self._given.popleft())
-            self._given.append(self._give(function, item))
-        while self._given:
-            yield self._result(self._given.popleft())
+        finally:
+            for given in self._given:
+                given.future.release()
+            self._given.clear()
 
     def alone(self, function: Callable[[Job, T], R], item: T) -> R | Lost[T]:
         """Return `function(job, item)`, when all workers have done what they have in hand."""
@@ -207,16 +218,22 @@ class Cluster:
         return _Given(function, item, worker, future)
 
     def _result(self, given: _Given[T]) -> Any:
+        patience = _FETCH_S
         while self._settle(given):
             if given.future.status == "error":
                 return _raise_or_lost(given)
-            # A worker may die between having finished and handing over.
             with suppress(TimeoutError), self._scheduler():
-                found = given.future.result(timeout=_FETCH_S)
+                found = given.future.result(timeout=patience)
                 if not isinstance(found, _Unfit):
                     return found
                 self._leave_out(given.worker, found.reason)
                 self._move(given)
+                continue
+            # A large result takes its time; or the worker has died before it handed it over.
+            patience *= 2
+            self._look()
+            if given.worker not in self._known:
+                break
         return Lost(given.item)
 
     def _settle(self, given: _Given[Any]) -> bool:
@@ -227,10 +244,6 @@ class Cluster:
                 return True
             self._look()
             if given.worker not in self._known:
-                # What waited behind it in the same worker was not begun.
-                for other in self._given:
-                    if other.worker == given.worker and other is not given:
-                        self._move(other)
                 return False
             if given.worker not in self._running and not self._is_begun(given):
                 self._move(given)
@@ -251,9 +264,9 @@ class Cluster:
         given.worker, given.future = again.worker, again.future
 
     def _leave_out(self, worker: str, reason: str) -> None:
-        if worker not in self._unfit:
-            log.warning("worker %s is left out: %s", worker, reason)
         self._unfit[worker] = reason
+        if self._running - self._unfit.keys():
+            log.warning("%s; it is left out", reason)
 
     def _fit(self) -> list[str]:
         """Return the workers that take items; wait for one if there is none.
@@ -336,18 +349,15 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _connect(address: str) -> Iterator[distributed.Client]:
     """Connect to a scheduler that has a worker; leaves it running."""
-    try:
-        client = distributed.Client(
-            address, timeout=CONNECT_S, set_as_default=False, direct_to_workers=False
-        )
-    except Exception as error:
-        raise ConfigError(
-            f"--scheduler {address}: no Dask scheduler answers there within {CONNECT_S} s "
-            f"({type(error).__name__}: {error})"
-        ) from error
+    # A thread, because a notebook has a running loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _check_scheduler(address)).result()
+    client = distributed.Client(
+        address, timeout=CONNECT_S, set_as_default=False, direct_to_workers=False
+    )
     try:
         try:
-            client.wait_for_workers(1, timeout=CONNECT_S)
+            client.wait_for_workers(1, timeout=WORKER_S)
         except TimeoutError as error:
             raise ConfigError(
                 f"--scheduler {address}: it has no workers; start some: dask worker {address}"
@@ -355,6 +365,24 @@ def _connect(address: str) -> Iterator[distributed.Client]:
         yield client
     finally:
         client.close(timeout=CONNECT_S)
+
+
+async def _check_scheduler(address: str) -> None:
+    """Ask who answers; a client would wait for a server that is silent, or of another kind."""
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            options = Security().get_connection_args("client")
+            comm = await connect(address, timeout=CONNECT_S, **options)
+            found = await send_recv(comm, op="identity", reply=True, close=True)
+        kind = found["type"]
+    except Exception as error:
+        reason = str(error) or f"waited {CONNECT_S} s"
+        raise ConfigError(
+            f"--scheduler {address}: no Dask scheduler answers there ({reason}); start one: "
+            "dask scheduler"
+        ) from error
+    if kind != "Scheduler":
+        raise ConfigError(f"--scheduler {address}: that is a Dask {kind}; give its scheduler")
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str | None]:

@@ -72,12 +72,15 @@ def publish(whole: Draft, failed: Draft | None, beside: Path | None) -> None:
     if failed is not None:
         with _restored(failed):
             _replace(failed)
+            _flush_names(failed.final.parent)
             _replace(whole)
     else:
         _replace(whole)
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+    # From here on the new map is there: nothing is put back.
     _flush_names(whole.final.parent)
+    if failed is None and beside is not None and os.path.lexists(beside):
+        beside.unlink()
+        _flush_names(beside.parent)
     for draft in (whole, failed):
         if draft is not None:
             _read_back(draft)
@@ -108,7 +111,6 @@ def _replace(draft: Draft) -> None:
             f"cannot replace {draft.final} ({error.strerror}): it may be open in another program "
             f"(QGIS?); close it there and run the same command again ({KEPT})"
         ) from error
-    _flush_names(draft.final.parent)
 
 
 def _flush_names(folder: Path) -> None:

@@ -6,6 +6,7 @@ of fsspec may be, a put is whole or nothing by itself.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -39,6 +40,9 @@ _LASTING = (
 """Errors that waiting does not mend."""
 
 _LOCAL = "file", "local"
+
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
+"""Some network file systems cannot flush a folder."""
 
 
 class Folder(Protocol):
@@ -240,12 +244,15 @@ def _in_short(error: Exception) -> str:
 
 
 def flush_names(folder: Path) -> None:
-    """Make sure that a renamed file keeps its name when the power fails."""
+    """Make sure that a renamed file keeps its name when the power fails, where that can be done."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)
 

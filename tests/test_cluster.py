@@ -240,7 +240,8 @@ def test_the_client_is_quiet_and_listens_nowhere(workers, tmp_path, capfd, caplo
     assert seen
     assert set().union(*seen) == set()
     assert capfd.readouterr().err == ""
-    assert caplog.text == ""
+    # The scheduler of this cluster lives in the process of the tests, and logs as it likes.
+    assert [r.getMessage() for r in caplog.records if r.name != "distributed.scheduler"] == []
 
 
 def sockets():

@@ -37,8 +37,13 @@ app = typer.Typer(
     help="Polygons out of imagery with words.",
 )
 
-Raster = Annotated[
-    str, typer.Argument(metavar="RASTER", help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://")
+Rasters = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RASTER...",
+        help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://. Several on one pixel grid, or a "
+        "folder of them, are one mosaic: where they overlap, the first counts",
+    ),
 ]
 Prompt = Annotated[
     str | None,
@@ -93,7 +98,7 @@ def main_options(
 
 @app.command()
 def segment(
-    raster: Raster,
+    raster: Rasters,
     out: Annotated[Path, typer.Option("--out", help=".gpkg, .parquet, .fgb or .geojson")],
     prompt: Prompt = None,
     legend: LegendFile = None,
@@ -192,7 +197,7 @@ def segment(
 
 @app.command()
 def plan(
-    raster: Raster,
+    raster: Rasters,
     prompt: Prompt = None,
     legend: LegendFile = None,
     bands: Bands = None,

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from geoseg.config import RunConfig
 from geoseg.detect import SPARE
-from geoseg.geotiff import GeoTiff
 from geoseg.grid import Grid
 from geoseg.legend import Legend
-from geoseg.prepare import open_source
-from geoseg.raster import RasterReader
+from geoseg.mosaic import files
+from geoseg.prepare import Source, open_source
 
 BASE_MEMORY_MB = 410
 """Memory of the main process without a tile and GDAL's cache: Python, a batch of features.
@@ -56,7 +54,7 @@ class Plan:
 
 
 def plan(
-    source: str | Path | RasterReader,
+    source: Source,
     legend: str | Legend,
     config: RunConfig | None = None,
     *,
@@ -66,7 +64,7 @@ def plan(
     """Say what a run will do, without reading a pixel.
 
     Args:
-        source: A raster file, URL, or an open reader.
+        source: As `segment`.
         legend: Classes: `"forest, water"` or a Legend.
         config: Tile, overlap, workers; its legend is replaced by `legend`.
         bands: As `segment`.
@@ -83,7 +81,7 @@ def plan(
     tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
     # One batch is at the backend, another waits; a picture and validity are 4 bytes per pixel.
     read = min(2 * settings.batch + SPARE, len(grid))
-    cache = raster.cache_bytes(grid[0].read.height) if isinstance(raster, GeoTiff) else 0
+    cache = max((f.cache_bytes(grid[0].read.height) for f in files(raster)), default=0)
     held = (cache + tile_px * (BYTES_PER_PX + (sample_bytes + 4) * read)) / 2**20
     workers = settings.workers
     apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held

@@ -15,6 +15,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ import numpy as np
 import pyproj
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.bands import Band, resolve
+from geoseg.blocks import Blocks, find_blocks
 from geoseg.errors import RasterError, TileFailedError
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.raster import Samples, Valid, finite
@@ -131,6 +134,34 @@ class GeoTiff:
         least, most = CACHE_BYTES
         # An eighth is GDAL's own: what is kept of a block besides its pixels.
         return min(max(least, (rows + self.block_rows) * self.row_bytes * 9 // 8), most)
+
+    def empty(self, window: Window) -> bool:
+        """Tell whether no block of a window was ever written: such read as nodata."""
+        return self._blocks is not None and self._blocks.empty(window)
+
+    def patches(self) -> NDArray[np.int64]:
+        """Return (n, 4) boxes outside of which nothing was ever written."""
+        full = self.frame.window
+        if self._blocks is None:
+            return np.array([(full.x0, full.y0, full.x1, full.y1)], np.int64)
+        return self._blocks.boxes(full)
+
+    @cached_property
+    def _blocks(self) -> Blocks | None:
+        # Of a remote file an entry that cannot be fetched would look like a block never written.
+        if self.mask != "nodata" or None in self.nodata or _is_remote(self.path):
+            return None
+        try:
+            with _gdal(self.path):
+                return find_blocks(self._dataset(), self.indexes)
+        except RasterioError:
+            return None
+
+    def close(self) -> None:
+        """Close the handle of this thread; the next read opens another."""
+        dataset = self._local.__dict__.pop("dataset", None)
+        if dataset is not None:
+            dataset.close()
 
     def _dataset(self) -> DatasetReader:
         dataset = getattr(self._local, "dataset", None)

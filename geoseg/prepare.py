@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,14 +21,17 @@ from geoseg.config import (
 )
 from geoseg.detect import least_halo
 from geoseg.errors import BackendError, ConfigError
-from geoseg.geotiff import open_raster
 from geoseg.legend import LandClass, Legend
+from geoseg.mosaic import open_rasters
 from geoseg.raster import RasterReader
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 T = TypeVar("T")
+
+Source = str | Path | Sequence[str | Path] | RasterReader
+"""A raster file or URL, several or a folder of them that are one mosaic, or an open reader."""
 
 _SAY_WHAT = (
     'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
@@ -128,21 +131,20 @@ def _checked(backend: object) -> Backend:
 
 
 def open_source(
-    source: str | Path | RasterReader,
-    bands: str | Mapping[str, int] | None,
-    sensor: str | None,
+    source: Source, bands: str | Mapping[str, int] | None, sensor: str | None
 ) -> RasterReader:
-    """Return the reader of a raster.
+    """Return the reader of a raster, or of several as one.
 
     Raises:
         RasterError: It cannot be used.
         ConfigError: Bands it does not have, or bands for an open reader.
     """
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | Sequence):
         if bands is not None or sensor is not None:
             raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
         return source
-    return open_raster(source, parse(bands) if isinstance(bands, str) else bands, sensor)
+    paths = [source] if isinstance(source, str | Path) else source
+    return open_rasters(paths, parse(bands) if isinstance(bands, str) else bands, sensor)
 
 
 def destination(out: str | Path | None) -> tuple[Path, Any]:

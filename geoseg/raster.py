@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from affine import Affine
@@ -28,6 +28,13 @@ Valid = NDArray[np.bool_]
 
 HUGE = 1e30
 """Float samples beyond this are fill, whatever the metadata says (-3.4e38 is a common habit)."""
+
+
+_FEW = 0.25
+"""Windows of the lattice with data, as a part of all, below which the data is looked for."""
+
+_STEPS = 0.7548776662466927, 0.5698402909980532
+"""Multiples of these, less their whole parts, fill a square evenly (Roberts's R2 sequence)."""
 
 
 class RasterReader(Protocol):
@@ -61,6 +68,24 @@ class RasterReader(Protocol):
         ...
 
 
+@runtime_checkable
+class Patchy(Protocol):
+    """A RasterReader that knows, without reading, where it has no data."""
+
+    def empty(self, window: Window) -> bool:
+        """Tell whether surely no pixel of the window is valid."""
+        ...
+
+    def patches(self) -> NDArray[np.int64]:
+        """Return (n, 4) boxes x0, y0, x1, y1 in pixels; no pixel outside of them is valid."""
+        ...
+
+
+def is_empty(raster: RasterReader, window: Window) -> bool:
+    """Tell whether a raster knows, without reading, that no pixel of a window is valid."""
+    return isinstance(raster, Patchy) and raster.empty(window)
+
+
 def sample(
     raster: RasterReader, blocks: int = 8, side_px: int = 128
 ) -> list[tuple[Window, Samples, Valid]]:
@@ -68,6 +93,8 @@ def sample(
 
     Statistics of a run are taken from these: the cost does not depend on the raster's size, the
     choice not on the tiling, and stale overviews cannot mislead. Small rasters are read whole.
+    Where the lattice mostly misses the data, and the raster knows where that is, as many windows
+    are spread over the data instead.
 
     Args:
         raster: What to read.
@@ -88,21 +115,49 @@ def sample(
             return [(full, data, valid)] if valid.any() else []
         except TileFailedError:
             log.debug("not all of the raster can be read; sampling it in parts")
+    windows = [
+        Window(x, y, min(x + side_px, full.x1), min(y + side_px, full.y1))
+        for y in _lattice(full.height, blocks, side_px)
+        for x in _lattice(full.width, blocks, side_px)
+    ]
+    found = _read(raster, windows)
+    if isinstance(raster, Patchy) and len(found) < _FEW * len(windows):
+        found = _read(raster, _spread(raster.patches(), blocks**2, side_px)) or found
+    return found
+
+
+def _read(raster: RasterReader, windows: list[Window]) -> list[tuple[Window, Samples, Valid]]:
     found, failure = [], None
-    for y in _lattice(full.height, blocks, side_px):
-        for x in _lattice(full.width, blocks, side_px):
-            window = Window(x, y, min(x + side_px, full.x1), min(y + side_px, full.y1))
-            try:
-                data, valid = raster.read(window)
-            except TileFailedError as error:
-                failure = error
-                continue
-            found.append((window, data, valid))
+    for window in windows:
+        if is_empty(raster, window):
+            continue
+        try:
+            data, valid = raster.read(window)
+        except TileFailedError as error:
+            failure = error
+            continue
+        found.append((window, data, valid))
     if failure is not None and not found:
         raise RasterError(f"nothing can be read for the statistics of the run: {failure}")
     if failure is not None:
         log.warning("%s; left out of the statistics", failure)
     return [(window, data, valid) for window, data, valid in found if valid.any()]
+
+
+def _spread(boxes: NDArray[np.int64], count: int, side: int) -> list[Window]:
+    """Return at most `count` windows inside the boxes, evenly by area; each lies in one box."""
+    ends = np.cumsum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    if len(boxes) == 0:
+        return []
+    windows: dict[Window, None] = {}
+    for k in range(count):
+        box = boxes[np.searchsorted(ends, (k + 0.5) / count * ends[-1], "right")].tolist()
+        x, y = (
+            low + int(max(high - low - side, 0) * (k * step % 1))
+            for low, high, step in zip(box[:2], box[2:], _STEPS, strict=True)
+        )
+        windows[Window(x, y, min(x + side, box[2]), min(y + side, box[3]))] = None
+    return list(windows)
 
 
 def _lattice(size: int, blocks: int, side: int) -> list[int]:

@@ -26,10 +26,12 @@ from geoseg.detect import Job, Receipt, check_halo, detect, detect_each
 from geoseg.errors import BackendError, ConfigError
 from geoseg.executors import Executor, Processes, Serial
 from geoseg.features import Features, batches, compare, draw, number_labels
-from geoseg.geotiff import GeoTiff, warn_of_alpha
+from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
+from geoseg.mosaic import files
 from geoseg.prepare import (
+    Source,
     choose_backend,
     destination,
     open_source,
@@ -94,7 +96,7 @@ class Run:
 
 
 def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs
-    source: str | Path | RasterReader,
+    source: Source,
     legend: str | Legend | None = None,
     *,
     out: str | Path | None = None,
@@ -118,7 +120,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     """Turn a raster and words into polygons.
 
     Args:
-        source: A raster file, URL, or an open reader.
+        source: A raster file or URL; several on one pixel grid, or a folder of them, which are read
+            as one mosaic (of two that are valid in a pixel the first counts); or an open reader.
         legend: Classes: `"forest, water"` or a Legend; None for backends that need no words.
         out: `.gpkg`, `.parquet`, `.fgb` or `.geojson`; a temporary file where None.
         backend: Name of a backend, as `"grounding-dino+sam2"`, or an object that is one.
@@ -159,11 +162,12 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         composite=composite,
     )
     raster = open_source(source, bands, sensor)
-    if isinstance(raster, GeoTiff):
-        warn_of_alpha(raster)
+    sources = files(raster)
+    if sources:
+        warn_of_alpha(sources[0])
     final, keep = destination(out)
-    source_path = raster.path if isinstance(raster, GeoTiff) else ""
-    check_output(final, overwrite=overwrite, crs=raster.frame.crs, source=source_path)
+    paths = [source.path for source in sources]
+    check_output(final, overwrite=overwrite, crs=raster.frame.crs, sources=paths)
 
     engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
     config = with_words(config, engine, asked, threshold)

@@ -16,7 +16,7 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("stretch", "scale", "raster", "geotiff", "pixels", "backends"),
+    ("stretch", "scale", "raster", "blocks", "remote", "geotiff", "mosaic", "pixels", "backends"),
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
     ("executors", "export"),
     ("prepare", "estimate"),

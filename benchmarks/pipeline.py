@@ -33,6 +33,7 @@ from scaling import PERIOD_PX, pattern
 import geoseg
 from geoseg.detect import Job, detect_each
 from geoseg.flatten import flatten
+from geoseg.folder import LocalFolder
 from geoseg.geotiff import open_raster
 from geoseg.grid import Grid
 from geoseg.pixels import Pixels
@@ -113,7 +114,10 @@ def draw(path: Path, size: int, dtype: str) -> None:
 def prepare(path: Path, folder: Path, batch: int) -> Job:
     """Return a run that has everything but its tiles."""
     raster = open_raster(path)
-    store = Store(Path(tempfile.mkdtemp(dir=folder)) / "run", Grid(raster.frame.window, 1024, 128))
+    store = Store(
+        LocalFolder(Path(tempfile.mkdtemp(dir=folder)) / "run"),
+        Grid(raster.frame.window, 1024, 128),
+    )
     store.open({})
     return Job(raster, Accelerator(), LEGEND, fit_stretch(raster, raster.roles), store, batch)
 

@@ -89,7 +89,7 @@ def segment(path: Path, prompt: str, out: Path, workers: int) -> dict[str, Any]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"geoseg ended with {process.returncode}")
-    report: dict[str, Any] = json.loads(text)
+    report: dict[str, Any] = json.loads(text.splitlines()[-1])
     report["wall_s"] = time.perf_counter() - start
     report["peak_mb"] = usage.ru_maxrss / 1024
     return report

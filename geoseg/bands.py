@@ -226,6 +226,10 @@ def _from_metadata(bands: Sequence[Band]) -> dict[str, int]:
     if len(roles) == 3 and len(spectral) == 4:
         # Four-band aerial imagery (NAIP and its kin) leaves the fourth, near infrared, unnamed.
         roles["nir"] = next(i for i in spectral if i not in roles.values())
+    if not roles and len(spectral) == 2:
+        log.warning(
+            "no band says what it is: the first of 2 is shown as grey; name them with --bands"
+        )
     if not roles and len(spectral) in (3, 4):
         names = ("red", "green", "blue", "nir")
         roles = dict(zip(names, spectral, strict=False))

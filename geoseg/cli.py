@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from geoseg import interrupts
 from geoseg.cli_models import app as models_app
+from geoseg.cli_progress import event, telling
+from geoseg.cli_status import status
 from geoseg.errors import ConfigError, GeosegError
+from geoseg.offline import harden, load_vectors, seal
 
 if TYPE_CHECKING:
     from geoseg.legend import Legend
-    from geoseg.run import Progress, Run
+    from geoseg.run import Run
 
-INCOMPLETE, INTERRUPTED = 1, 130
+INCOMPLETE = 1
 
 app = typer.Typer(
     add_completion=False,
@@ -69,10 +70,28 @@ Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
 Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
 Workers = Annotated[int, typer.Option("--workers", help="Processes")]
 Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
+TrustInput = Annotated[
+    bool,
+    typer.Option(
+        "--trust-input",
+        help="Let a VRT read outside its folder and over the network, and MRF and WMS files be "
+        "opened",
+    ),
+]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Map the rest of a damaged raster; exit code 1")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
+Events = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print JSON lines on stdout: progress, log, error; last the result"
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 
 app.add_typer(models_app, name="models")
+app.command()(status)
 
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.
 TILE, OVERLAP = 1024, 128
@@ -147,33 +166,52 @@ def segment(
     ] = None,
     workers: Workers = 1,
     batch: Batch = 1,
+    memory: Annotated[
+        str | None, typer.Option(help="Most memory the run may take: 2GB", metavar="SIZE")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Dask cluster that does the work: tcp://host:8786")
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Folder or fsspec URL for tiles that workers share: s3://bucket/runs"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not continue an unfinished run")
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try tiles again that failed; replaces the map")
+    ] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the run folder of a complete run")
     ] = False,
-    as_json: Json = False,
+    trust_input: TrustInput = False,
+    keep_going: KeepGoing = False,
+    as_json: Events = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""
+    harden(*raster, boxes)
+    if boxes is not None:
+        load_vectors()
+    if offline:
+        seal()
     from geoseg.config import ModelOptions
     from geoseg.run import segment as run_segment
 
-    asked = _asked(prompt, legend)
-    models = ModelOptions.build(
-        device=device,
-        precision=precision,
-        gsd=gsd,
-        one_class_per_pass=one_class_per_pass,
-        compile=compiled,
-        offline=offline,
-    )
-    with _progress(quiet=quiet) as progress:
+    with telling(quiet=quiet, as_json=as_json) as progress:
+        models = ModelOptions.build(
+            device=device,
+            precision=precision,
+            gsd=gsd,
+            one_class_per_pass=one_class_per_pass,
+            compile=compiled,
+            offline=offline,
+        )
         run = run_segment(
             raster,
-            asked,
+            _asked(prompt, legend),
             out=out,
             backend=backend,
             models=models,
@@ -187,10 +225,16 @@ def segment(
             composite=composite,
             workers=workers,
             batch=batch,
+            memory=memory,
+            scheduler=scheduler,
+            store=store,
             overwrite=overwrite,
             fresh=fresh,
+            retry_failed=retry_failed,
             keep_run_folder=keep,
-            progress=progress,
+            trust_input=trust_input,
+            keep_going=keep_going,
+            progress=interrupts.heeding(progress),
         )
     _report(run, as_json=as_json, quiet=quiet)
 
@@ -206,11 +250,15 @@ def plan(
     overlap: Overlap = OVERLAP,
     workers: Workers = 1,
     batch: Batch = 1,
+    trust_input: TrustInput = False,
+    keep_going: KeepGoing = False,
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
+    harden(*raster)
     from dataclasses import asdict
 
+    from geoseg.access import Access
     from geoseg.config import RunConfig
     from geoseg.estimate import plan as run_plan
 
@@ -218,7 +266,8 @@ def plan(
     if asked is None:
         raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
     config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers, batch=batch)
-    found = run_plan(raster, asked, config, bands=bands, sensor=sensor)
+    access = Access(trust_input=trust_input, keep_going=keep_going)
+    found = run_plan(raster, asked, config, bands=bands, sensor=sensor, access=access)
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
         return
@@ -265,11 +314,12 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Segment a sample tile; writes demo.gpkg, and demo.png to look at."""
+    harden()
     from geoseg.demo import LEGEND, run_demo
 
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112  too long a name is no folder, and no error
         raise ConfigError(f"folder {folder} does not exist; make it first or give another --folder")
-    with _progress(quiet=quiet) as progress:
+    with telling(quiet=quiet, as_json=False) as progress:
         run = run_demo(folder, progress)
     _report(run, as_json=False, quiet=quiet)
     if not quiet:
@@ -293,20 +343,17 @@ def _say(text: str) -> None:
 
 def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
     if as_json:
-        print(  # noqa: T201
-            json.dumps(
-                {
-                    "path": str(run.path),
-                    "features": run.count,
-                    "tiles": run.tiles,
-                    "complete": run.complete,
-                    "failed": dict(run.failed),
-                    "broken_links": run.broken_links,
-                    "notes": dict(run.notes),
-                    "models": [dict(model) for model in run.models],
-                    "seconds": {k: round(v, 3) for k, v in run.seconds.items()},
-                }
-            )
+        event(
+            "result",
+            path=str(run.path),
+            features=run.count,
+            tiles=run.tiles,
+            complete=run.complete,
+            failed=dict(run.failed),
+            broken_links=run.broken_links,
+            notes=dict(run.notes),
+            models=[dict(model) for model in run.models],
+            seconds={k: round(v, 3) for k, v in run.seconds.items()},
         )
     elif not quiet:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
@@ -322,67 +369,28 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
         name, reason = next(iter(run.failed.items()))
         _say(
             f"error: {len(run.failed)} of {run.tiles} tiles failed and are missing from the map "
-            f"(see failed_tiles); the first is {name}: {reason}. Run again with --overwrite to "
-            "try them again"
+            f"(see failed_tiles); the first is {name}: {reason}. Run the same with "
+            "--retry-failed to try them again"
         )
         raise typer.Exit(INCOMPLETE)
 
 
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Progress | None]:
-    """Draw a bar on stderr if someone is looking."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total)
-            bar.update(tasks[step], completed=done, total=total)
-
-        yield show
-
-
-class _InterruptedError(BaseException):
-    """Ctrl-C or SIGTERM; no handler for errors may swallow it."""
-
-
-_interrupts: list[int] = []
-"""Signals that came. Libraries in C, that call back into Python, turn what is raised there into
-errors of their own."""
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    _interrupts.append(number)
-    raise _InterruptedError
-
-
 def main() -> None:
     """Run the command line; what a user can act on becomes one line and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    # Told of semaphores when workers or this process were killed: nothing to act on.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    _interrupts.clear()
-    try:
-        app()
-    except (GeosegError, _InterruptedError) as error:
-        if isinstance(error, _InterruptedError) or _interrupts:
-            _say("interrupted; what is done is kept: run the same command again to continue")
-            sys.exit(INTERRUPTED)
-        _say("error: " + " ".join(str(error).split()))
-        sys.exit(error.exit_code)
+    with interrupts.heeded():
+        try:
+            app()
+        except GeosegError as error:
+            if interrupts.came():
+                raise
+            _say("error: " + " ".join(str(error).split()))
+            sys.exit(error.exit_code)
+        finally:
+            if not interrupts.came():
+                interrupts.ignore()
 
 
 if __name__ == "__main__":

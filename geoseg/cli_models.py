@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from geoseg.offline import seal
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
 
 app = typer.Typer(no_args_is_help=True, help="Weights: list, show, fetch.")
@@ -36,6 +38,8 @@ def show_model(
     as_json: Json = False,
 ) -> None:
     """Say what is known of weights: identifier, revision, licence, size, cached or not."""
+    if offline:
+        seal()
     from geoseg.backends.cache import describe
 
     facts = describe(name, offline=offline)

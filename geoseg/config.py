@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
 
 from geoseg.errors import ConfigError
 from geoseg.grid import Grid
@@ -22,6 +22,13 @@ DEFAULT_THRESHOLD = 0.5
 
 FORMAT_VERSION = 2
 """Version of what is stored in a run folder."""
+
+
+_LISTED = 6
+"""Differences that messages list."""
+
+_SHOWN = 60
+"""Characters of a value that messages show."""
 
 
 class _Settings(BaseModel):
@@ -81,6 +88,11 @@ class RunConfig(_Settings):
     batch: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
     """Tiles given to the backend at once; does not change the result."""
 
+    memory: Annotated[ByteSize, Field(ge=1)] | None = None
+    """Most bytes of memory that the run may take; does not change the result."""
+    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls|ucx|ws|wss|inproc)://")] | None = None
+    """Address of a Dask scheduler; does not change the result."""
+
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:
         if not 0 <= self.overlap < self.tile:
@@ -123,9 +135,25 @@ class RunConfig(_Settings):
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return one `key: old -> new` for each key whose values differ."""
-    return [
-        f"{key}: {old.get(key)} -> {new.get(key)}"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
-    ]
+    """Return `key: old -> new` for values that differ, down to single fields; the first few."""
+    before, after = _flat(old), _flat(new)
+    changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    shown = [f"{k}: {_short(before.get(k))} -> {_short(after.get(k))}" for k in changed[:_LISTED]]
+    more = len(changed) - len(shown)
+    return [*shown, f"and {more} more"] if more else shown
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Return the leaves of nested JSON by their place, as `legend.classes[0].name`."""
+    if isinstance(value, Mapping) and (value or not key):
+        parts = {f"{key}.{k}" if key else str(k): v for k, v in value.items()}
+    elif isinstance(value, list | tuple) and value:
+        parts = {f"{key}[{i}]": v for i, v in enumerate(value)}
+    else:
+        return {key: value}
+    return {leaf: v for place, part in parts.items() for leaf, v in _flat(part, place).items()}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"

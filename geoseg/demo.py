@@ -10,7 +10,8 @@ from geoseg.errors import RasterError
 from geoseg.geotiff import open_raster
 from geoseg.legend import Legend
 from geoseg.preview import draw_map
-from geoseg.run import Progress, Run, segment
+from geoseg.progress import Progress
+from geoseg.run import Run, segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from geoseg.backends import Backend
-from geoseg.errors import BackendError
+from geoseg.errors import BackendError, DeviceLostError, WriteFailedError
 from geoseg.flatten import flatten
 from geoseg.grid import Grid, Tile
 from geoseg.instances import Instances, Labels, Scope
@@ -90,8 +90,6 @@ class Receipt:
 
     index: int
     """Row-major number of the tile."""
-    labels: int
-    """Number of labels found."""
     error: str | None
     """Why it failed, or None."""
 
@@ -207,10 +205,25 @@ def _ask(backend: Backend, tiles: list[Pixels]) -> Sequence[Instances | Exceptio
     try:
         return _answers(backend, tiles) if tiles else []
     except Exception as error:
+        if _device_is_lost(error):
+            raise DeviceLostError(
+                f"the accelerator answers no more in this process ({_one_line(error)}); run the "
+                "same again: what is done is kept"
+            ) from error
         if len(tiles) == 1:
             return [error]
         log.info("a batch of %d tiles failed; trying them one by one", len(tiles), exc_info=error)
     return [answer for tile in tiles for answer in _ask(backend, [tile])]
+
+
+def _device_is_lost(error: Exception) -> bool:
+    """Tell an error after which CUDA refuses everything, in PyTorch's words."""
+    text = str(error)
+    return "CUDA error" in text and "out of memory" not in text
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".split("\n", 1)[0].rstrip(". ")
 
 
 def _answers(backend: Backend, tiles: list[Pixels]) -> list[Instances]:
@@ -229,21 +242,24 @@ def _keeping(job: Job, answers: Iterator[Answer]) -> Generator[Receipt, None, No
             yield _fail(job, index, answer)
             continue
         try:
-            yield Receipt(index, _keep(job, index, valid, answer), None)
+            _keep(job, index, valid, answer)
+            yield Receipt(index, None)
+        except WriteFailedError:
+            # A full disk is no fault of the tile, and would be the same for all of them.
+            raise
         except Exception as error:  # noqa: BLE001  likewise, for answers that cannot be kept
             yield _fail(job, index, error)
 
 
-def _keep(job: Job, index: int, valid: Valid | None, answer: Instances) -> int:
+def _keep(job: Job, index: int, valid: Valid | None, answer: Instances) -> None:
     labels = Labels.empty()
     if valid is not None:
         labels = flatten(answer, job.legend, valid, job.scope(index))
     job.store.put(index, labels)
-    return len(labels.facts)
 
 
 def _fail(job: Job, index: int, error: Exception) -> Receipt:
     reason = f"{type(error).__name__}: {error}".rstrip(". ")
     log.info("tile %s failed: %s", job.grid.name(index), reason, exc_info=error)
     job.store.fail(index, reason)
-    return Receipt(index, 0, reason)
+    return Receipt(index, reason)

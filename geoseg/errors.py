@@ -33,11 +33,33 @@ class OutputError(GeosegError):
     """An output that cannot be written, or is already there."""
 
 
+class WriteFailedError(OutputError):
+    """A file that could not be written when a run was under way: the disk is full, or gone."""
+
+    exit_code: int = 1
+
+
+class OfflineError(GeosegError):
+    """A network socket that was asked for where none may be opened."""
+
+
 class ResumeMismatchError(GeosegError):
     """A run folder that belongs to another job."""
 
 
 class TileFailedError(GeosegError):
     """A tile that could not be read or segmented."""
+
+    exit_code: int = 1
+
+
+class DeviceLostError(GeosegError):
+    """An accelerator that answers nothing more in this process."""
+
+    exit_code: int = 1
+
+
+class MemoryBudgetError(GeosegError):
+    """A run that took more memory than it may have."""
 
     exit_code: int = 1

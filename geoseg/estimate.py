@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from geoseg.access import Access
 from geoseg.config import RunConfig
 from geoseg.detect import SPARE
+from geoseg.errors import ConfigError
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.mosaic import files
 from geoseg.prepare import Source, open_source
+from geoseg.raster import RasterReader
 
 BASE_MEMORY_MB = 410
 """Memory of the main process without a tile and GDAL's cache: Python, a batch of features.
@@ -60,6 +63,7 @@ def plan(
     *,
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
+    access: Access | None = None,
 ) -> Plan:
     """Say what a run will do, without reading a pixel.
 
@@ -69,22 +73,15 @@ def plan(
         config: Tile, overlap, workers; its legend is replaced by `legend`.
         bands: As `segment`.
         sensor: As `segment`.
+        access: What the file may reach for.
     """
     settings = _settings(legend, config)
-    raster = open_source(source, bands, sensor)
+    raster = open_source(source, bands, sensor, access)
     grid = Grid(raster.frame.window, settings.tile, settings.overlap)
     shape = raster.frame.window
     rows, cols = grid.shape
     heights = sum(grid[r * cols].read.height for r in range(rows))
     widths = sum(grid[c].read.width for c in range(cols))
-    sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
-    tile_px = min(settings.tile, shape.width) * min(settings.tile, shape.height)
-    # One batch is at the backend, another waits; a picture and validity are 4 bytes per pixel.
-    read = min(2 * settings.batch + SPARE, len(grid))
-    cache = max((f.cache_bytes(grid[0].read.height) for f in files(raster)), default=0)
-    held = (cache + tile_px * (BYTES_PER_PX + (sample_bytes + 4) * read)) / 2**20
-    workers = settings.workers
-    apart = workers * (WORKER_MEMORY_MB + held) if workers > 1 else held
     megapixels = shape.area / 1e6
     return Plan(
         shape.width,
@@ -94,12 +91,63 @@ def plan(
         settings.tile,
         settings.overlap,
         round(heights * widths / shape.area, 3),
-        round(BASE_MEMORY_MB + apart),
+        memory_mb(raster, settings),
         # Measured per megapixel: blobs of thousands of pixels, and a speckled index map.
         (round(0.01 * megapixels, 2), round(0.9 * megapixels, 2)),
         (round(0.01 * megapixels, 2), round(2.5 * megapixels, 2)),
         tuple(c.name for c in settings.legend.classes),
     )
+
+
+def memory_mb(raster: RasterReader, config: RunConfig) -> int:
+    """Return an estimate of the peak memory of all processes in MiB, without model weights."""
+    frame = raster.frame.window
+    grid = Grid(frame, config.tile, config.overlap)
+    sample_bytes = sum(np.dtype(b.dtype).itemsize for b in raster.bands)
+    tile_px = min(config.tile, frame.width) * min(config.tile, frame.height)
+    # One batch is at the backend, another waits; a picture and validity are 4 bytes per pixel.
+    read = min(2 * config.batch + SPARE, len(grid))
+    cache = max((f.cache_bytes(grid[0].read.height) for f in files(raster)), default=0)
+    held = (cache + tile_px * (BYTES_PER_PX + (sample_bytes + 4) * read)) / 2**20
+    apart = config.workers * (WORKER_MEMORY_MB + held) if config.workers > 1 else held
+    return round(BASE_MEMORY_MB + apart)
+
+
+def check_memory(config: RunConfig, raster: RasterReader) -> None:
+    """Refuse a run that would need more memory than it may have.
+
+    Raises:
+        ConfigError: It would; says which settings would do, if there are any.
+    """
+    if config.memory is None:
+        return
+    need, limit = memory_mb(raster, config), config.memory / 2**20
+    if need <= limit:
+        return
+    knob = next(
+        (
+            f"; {said} would need about {less} MiB"
+            for said, change in _smaller(config)
+            if (less := memory_mb(raster, config.model_copy(update=change))) <= limit
+        ),
+        "; no other --tile, --batch or --workers would do either",
+    )
+    raise ConfigError(
+        f"the run needs about {need} MiB without model weights, and --memory allows "
+        f"{limit:.0f} MiB{knob}"
+    )
+
+
+def _smaller(config: RunConfig) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield settings that need less, the mildest first."""
+    if config.workers > 1:
+        yield "--workers 1", {"workers": 1}
+    if config.batch > 1:
+        yield "--batch 1 --workers 1", {"batch": 1, "workers": 1}
+    tile = config.tile // 2
+    while tile > max(config.overlap, 64):
+        yield f"--tile {tile} --batch 1 --workers 1", {"tile": tile, "batch": 1, "workers": 1}
+        tile //= 2
 
 
 def _settings(legend: str | Legend, config: RunConfig | None) -> RunConfig:

@@ -170,5 +170,6 @@ def horizontal_wkt(crs: Any) -> str:
     if parsed.is_compound:
         parsed = parsed.sub_crs_list[0]
     if parsed.is_vertical or parsed.is_geocentric:
-        raise pyproj.exceptions.CRSError(f"{parsed.name} is not a horizontal CRS")
+        kind = "vertical" if parsed.is_vertical else "geocentric"
+        raise pyproj.exceptions.CRSError(f"{parsed.name} is {kind}, not a horizontal CRS")
     return parsed.to_wkt(WktVersion.WKT2_2019)

@@ -20,10 +20,12 @@ import pyproj
 from affine import Affine
 from numpy.typing import NDArray
 
+from geoseg.access import Access, is_local
 from geoseg.bands import Band
+from geoseg.describe import MAX_PIXELS
 from geoseg.errors import ConfigError, RasterError
 from geoseg.frame import Frame
-from geoseg.geotiff import MAX_PIXELS, GeoTiff, open_raster
+from geoseg.geotiff import GeoTiff, open_raster
 from geoseg.raster import RasterReader, Samples, Valid
 from geoseg.window import Window
 
@@ -49,6 +51,8 @@ class Mosaic:
     """In the order in which they are asked for a pixel."""
     places: NDArray[np.int64]
     """(n, 4) x0, y0, x1, y1 of each source in the mosaic's pixels."""
+    _known: dict[int, dict[str, Any]] = field(default_factory=dict, init=False, repr=False)
+    """The last identity of each source."""
     _local: threading.local = field(default_factory=threading.local, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,6 +68,11 @@ class Mosaic:
     def bands(self) -> tuple[Band, ...]:
         """What the first source says of each band; types are those of all."""
         return self.sources[0].bands
+
+    @property
+    def networked(self) -> bool:
+        """Whether pixels of any source come over the network."""
+        return any(source.networked for source in self.sources)
 
     @property
     def roles(self) -> Mapping[str, int]:
@@ -104,8 +113,18 @@ class Mosaic:
         return np.concatenate(boxes)
 
     def identity(self) -> dict[str, Any]:
-        """Return the identity of each source, by its place in the order."""
-        return {f"source.{n:05d}": s.identity() for n, s in enumerate(self.sources, 1)}
+        """Return the identity of each source, by its place in the order.
+
+        Of a source that has gone since it was last asked, what it was then: what was read of it
+        stays right, and tiles that touch it from now on fail.
+        """
+        for number, source in enumerate(self.sources):
+            try:
+                self._known[number] = source.identity()
+            except RasterError:
+                if number not in self._known:
+                    raise
+        return {f"source.{n + 1:05d}": self._known[n] for n in range(len(self.sources))}
 
     def _touched(self, window: Window) -> Iterator[tuple[int, Window]]:
         """Yield sources in order, and what the window shares with each."""
@@ -132,7 +151,10 @@ class Mosaic:
 
 
 def open_rasters(
-    paths: Sequence[str | Path], bands: Mapping[str, int] | None = None, sensor: str | None = None
+    paths: Sequence[str | Path],
+    bands: Mapping[str, int] | None = None,
+    sensor: str | None = None,
+    access: Access | None = None,
 ) -> GeoTiff | Mosaic:
     """Open one raster, or several as one.
 
@@ -140,6 +162,7 @@ def open_rasters(
         paths: Files and URLs, and folders, which stand for their rasters sorted by name.
         bands: 1-based band numbers by role; then only these bands are read.
         sensor: A key of `geoseg.bands.SENSORS`.
+        access: What the files may reach for.
 
     Raises:
         RasterError: One cannot be used, or does not lie on the grid of the first.
@@ -149,11 +172,11 @@ def open_rasters(
     if not names:
         raise ConfigError("no raster is given; name a file, several, or a folder of them")
     if len(names) == 1:
-        return open_raster(names[0], bands, sensor)
+        return open_raster(names[0], bands, sensor, access)
     twice = next((n for k, n in enumerate(sorted(names)[1:]) if n == sorted(names)[k]), None)
     if twice is not None:
         raise ConfigError(f"{twice} is given twice; each raster of a mosaic is named once")
-    return _join([open_raster(name, bands, sensor) for name in names])
+    return _join([open_raster(name, bands, sensor, access) for name in names])
 
 
 def files(raster: RasterReader) -> tuple[GeoTiff, ...]:
@@ -164,7 +187,7 @@ def files(raster: RasterReader) -> tuple[GeoTiff, ...]:
 
 
 def _expand(name: str) -> list[str]:
-    if "://" in name or not Path(name).is_dir():
+    if not (is_local(name) and Path(name).is_dir()):
         return [name]
     found = [
         str(p)

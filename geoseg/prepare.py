@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from geoseg.access import Access, is_local
 from geoseg.backends import Backend
-from geoseg.backends.compose import cloudless, load, needs_words
+from geoseg.backends.compose import cloudless, load, needs_words, packages
 from geoseg.bands import parse
 from geoseg.config import (
     DEFAULT_OVERLAP_PX,
@@ -32,6 +36,9 @@ T = TypeVar("T")
 
 Source = str | Path | Sequence[str | Path] | RasterReader
 """A raster file or URL, several or a folder of them that are one mosaic, or an open reader."""
+
+_NAME_BYTES = 240
+"""Most bytes of an output's name: file systems take 255, `_failed_tiles` comes on top."""
 
 _SAY_WHAT = (
     'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
@@ -131,7 +138,10 @@ def _checked(backend: object) -> Backend:
 
 
 def open_source(
-    source: Source, bands: str | Mapping[str, int] | None, sensor: str | None
+    source: Source,
+    bands: str | Mapping[str, int] | None,
+    sensor: str | None,
+    access: Access | None = None,
 ) -> RasterReader:
     """Return the reader of a raster, or of several as one.
 
@@ -143,8 +153,38 @@ def open_source(
         if bands is not None or sensor is not None:
             raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
         return source
-    paths = [source] if isinstance(source, str | Path) else source
-    return open_rasters(paths, parse(bands) if isinstance(bands, str) else bands, sensor)
+    roles = parse(bands) if isinstance(bands, str) else bands
+    names = [source] if isinstance(source, str | Path) else source
+    return open_rasters(names, roles, sensor, access)
+
+
+def absolute(source: Source) -> Source:
+    """Return a source whose files have whole paths."""
+    if isinstance(source, str | Path):
+        return Path(source).absolute() if is_local(str(source)) else source
+    if isinstance(source, Sequence):
+        return [Path(name).absolute() if is_local(str(name)) else name for name in source]
+    return source
+
+
+def versions(*backends: str | Backend | None) -> dict[str, str]:
+    """Return the versions of what computes a run with backends of these names."""
+    import rasterio
+
+    used = {module for spec in backends if isinstance(spec, str) for module in packages(spec)}
+    names = ("geoseg", "numpy", "rasterio", "scipy", "shapely", *sorted(used))
+    return {"gdal": rasterio.__gdal_version__, **{name: version(name) for name in names}}
+
+
+def devices(models: ModelOptions | None) -> tuple[str, ...]:
+    """Return the CUDA devices that are dealt out to worker processes; none where one was chosen."""
+    torch = sys.modules.get("torch")
+    if torch is None or (models or ModelOptions()).device not in ("auto", "cuda"):
+        return ()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(part for part in named.split(",") if part)
+    return tuple(str(k) for k in range(torch.cuda.device_count()))
 
 
 def destination(out: str | Path | None) -> tuple[Path, Any]:
@@ -152,6 +192,12 @@ def destination(out: str | Path | None) -> tuple[Path, Any]:
     if out is not None:
         if not str(out).strip():
             raise ConfigError("--out is empty; give a file name, as map.gpkg")
+        length = len(os.fsencode(Path(out).name))
+        if length > _NAME_BYTES:
+            raise ConfigError(
+                f"--out: the file name has {length} bytes, at most {_NAME_BYTES} are possible (the "
+                "names of what a run writes beside it are longer)"
+            )
         return Path(out), None
     folder = tempfile.mkdtemp(prefix="geoseg-")
     keeper = _Keeper()

@@ -115,6 +115,8 @@ def sample(
             return [(full, data, valid)] if valid.any() else []
         except TileFailedError:
             log.debug("not all of the raster can be read; sampling it in parts")
+            if max(full.shape) <= side_px:
+                side_px = max(1, max(full.shape) // blocks)
     windows = [
         Window(x, y, min(x + side_px, full.x1), min(y + side_px, full.y1))
         for y in _lattice(full.height, blocks, side_px)

@@ -6,54 +6,62 @@ open -> grid -> fit -> detect every tile -> compare neighbours -> decide -> draw
 from __future__ import annotations
 
 import json
-import logging
 import pickle
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 
+from geoseg.access import Access
+from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
-from geoseg.config import ModelOptions, RunConfig
+from geoseg.config import ModelOptions, RunConfig, difference
 from geoseg.decide import SeamPlan, decide, empty_facts
-from geoseg.detect import Job, Receipt, check_halo, detect, detect_each
-from geoseg.errors import BackendError, ConfigError
-from geoseg.executors import Executor, Processes, Serial
+from geoseg.detect import Job, check_halo
+from geoseg.errors import BackendError, ConfigError, RasterError
+from geoseg.estimate import check_memory
+from geoseg.executors import Executor, Processes, Serial, surely
 from geoseg.features import Features, batches, compare, draw, number_labels
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
+from geoseg.memory import Budget
 from geoseg.mosaic import files
+from geoseg.offline import refuse_remote
+from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     Source,
+    absolute,
     choose_backend,
     destination,
+    devices,
     open_source,
     settings,
     sized,
+    versions,
     with_words,
     words_asked,
 )
+from geoseg.progress import Progress, Watch, paced
 from geoseg.raster import RasterReader
+from geoseg.runfolder import RunFolder
 from geoseg.seams import Seam
-from geoseg.store import Store
+from geoseg.store import Failure, Store
 from geoseg.stretch import fit_stretch
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-log = logging.getLogger(__name__)
+    from geoseg.export.table import Target
 
-Progress = Callable[[str, int, int], None]
-"""Called with the step, how many are done, and of how many."""
 
-_CHUNK_TILES = 16
+_REPORT_EVERY_S = 2.0
+"""How often a run folder is told how far the run is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +120,15 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     composite: str | None = None,
     workers: int = 1,
     batch: int | None = None,
+    memory: str | int | None = None,
+    scheduler: str | None = None,
+    store: str | None = None,
     overwrite: bool = False,
     fresh: bool = False,
+    retry_failed: bool = False,
     keep_run_folder: bool = False,
+    trust_input: bool = False,
+    keep_going: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Turn a raster and words into polygons.
@@ -136,9 +150,18 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         composite: Roles that models are shown as red, green and blue, as `"nir,red,green"`.
         workers: Number of processes; does not change the result.
         batch: Tiles given to the backend at once (1); does not change the result.
+        memory: Most memory of this machine, as `"2GB"`; a run that needs more is refused or
+            stopped between tiles.
+        scheduler: Address of a Dask cluster that does the work, as `"tcp://host:8786"`.
+        store: Folder or URL of fsspec under which tiles are kept (beside the output); workers on
+            other machines must reach it.
         overwrite: Replace an output that is there.
         fresh: Throw away an unfinished run instead of continuing it.
+        retry_failed: Try tiles again that failed in an earlier run, and replace its map.
         keep_run_folder: Keep `OUT.geoseg` when the map is complete.
+        trust_input: Let a VRT read outside its folder and over the network, and MRF and WMS files
+            be opened.
+        keep_going: Map the rest of a damaged raster; tiles of the damaged part fail.
         progress: Called with (step, done, total).
 
     Returns:
@@ -150,6 +173,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export import check_output
     from geoseg.export.table import Target
 
+    if models is not None and models.offline:
+        refuse_remote(source=source, boxes=boxes, store=store, scheduler=scheduler)
     # What is cheap to find wrong comes first: loading a backend may download its weights.
     asked = words_asked(legend, backend, boxes)
     config = settings(
@@ -160,20 +185,47 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         workers=workers,
         batch=batch,
         composite=composite,
+        memory=memory,
+        scheduler=scheduler,
     )
-    raster = open_source(source, bands, sensor)
+    offline = models is not None and models.offline
+    access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
+    if scheduler is not None:
+        # Workers of a cluster have a working folder of their own.
+        source = absolute(source)
+    raster = open_source(source, bands, sensor, access)
+    # Before the first pixel is read: what is changed from now on is noticed.
+    identity = raster.identity()
+    final, keeper = destination(out)
+    place = RunFolder.beside(final, store)
+    place.check_free()
+    place.tidy()
+    ours = place.continues() and not fresh
+    if retry_failed and not ours:
+        raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
     sources = files(raster)
+
+    def check_place() -> None:
+        # A run that was killed between writing and cleaning up finds its own output.
+        own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
+        check_output(
+            final,
+            overwrite=overwrite or own,
+            crs=raster.frame.crs,
+            sources=[s.path for s in sources],
+        )
+
+    check_place()
     if sources:
+        check_pixels(raster, keep_going=keep_going)
         warn_of_alpha(sources[0])
-    final, keep = destination(out)
-    paths = [source.path for source in sources]
-    check_output(final, overwrite=overwrite, crs=raster.frame.crs, sources=paths)
 
     engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
     config = with_words(config, engine, asked, threshold)
     engine = engine.fit(raster, config.filled()) if isinstance(engine, Fittable) else engine
     config = sized(config, engine, tile, overlap)
-    job = _prepare(raster, engine, config, final)
+    check_memory(config, raster)
+    job = _prepare(raster, engine, config, place)
     if (
         composite is not None
         and isinstance(backend, str)
@@ -182,29 +234,34 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         raise ConfigError(
             f"backend '{backend}' looks at bands, not at a picture: leave --composite out"
         )
-    fingerprint = config.fingerprint(raster.identity(), job.backend.identity)
-    job.store.open(fingerprint, fresh=fresh)
-    watch = _Watch(progress)
-    with _executor(job, workers) as executor:
-        _detect_all(job, executor, watch)
-        seam_plan, counts, notes = _stitch(job, executor, watch)
-        made = {**fingerprint, "geoseg": version("geoseg"), "models": models_of(job.backend)}
-        recipe = json.dumps(made, sort_keys=True)
-        target = Target(final, raster.frame.crs, config.legend, recipe)
+    fingerprint = {
+        **config.fingerprint(identity, job.backend.identity),
+        "versions": versions(backend, mask_clouds),
+    }
+    with ExitStack() as stack:
+        stack.enter_context(place.hold())
+        # Another run may have ended since.
+        check_place()
+        job.store.open(fingerprint, fresh=fresh, retry_failed=retry_failed)
+        budget = stack.enter_context(Budget(config.memory))
+        watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
+        executor = stack.enter_context(_executor(job, config, devices(models)))
+        stitched = _map_of(job, executor, watch, identity)
+        target = Target(final, raster.frame.crs, config.legend, _recipe(fingerprint, job.backend))
         failed = job.store.failed()
-        count = _write(job, executor, watch, (seam_plan, counts), (target, failed))
-    if not failed and not keep_run_folder:
-        job.store.remove()
+        count = _write(job, executor, watch, stitched, (target, failed, place))
+        if not failed:
+            job.store.complete(keep=keep_run_folder)
     return Run(
         final,
         count,
         len(job.grid),
-        {job.grid.name(i): reason for i, reason in failed.items()},
-        seam_plan.broken,
+        {job.grid.name(i): str(failure) for i, failure in failed.items()},
+        stitched.plan.broken,
         watch.seconds,
-        notes,
+        stitched.notes,
         models_of(job.backend),
-        keep,
+        keeper,
     )
 
 
@@ -213,14 +270,19 @@ def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
     return tuple(getattr(backend, "facts", tuple)())
 
 
-def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, final: Path) -> Job:
+def _recipe(fingerprint: Mapping[str, Any], backend: Backend) -> str:
+    return json.dumps({**fingerprint, "models": models_of(backend)}, sort_keys=True)
+
+
+def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, place: RunFolder) -> Job:
     """Gather all that a worker needs to know."""
     grid = Grid(raster.frame.window, config.tile, config.overlap)
     stretch = fit_stretch(raster, shown_roles(raster.roles, config.composite))
-    store = Store(final.with_name(final.name + ".geoseg"), grid)
+    store = Store(place.folder, grid)
     job = Job(raster, engine, config.filled(), stretch, store, config.batch)
     check_halo(job)
-    if config.workers > 1:
+    store.check_ours()
+    if config.workers > 1 or config.scheduler:
         try:
             pickle.dumps(job)
         except Exception as error:
@@ -231,54 +293,42 @@ def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, final: Pa
     return job
 
 
-def _executor(job: Job, workers: int) -> Executor:
-    return Serial(job) if workers == 1 else Processes(job, workers)
+def _executor(job: Job, config: RunConfig, devices: Sequence[str]) -> Executor:
+    if config.scheduler is not None:
+        from geoseg.cluster import Cluster
+
+        return Cluster(job, config.scheduler)
+    return Serial(job) if config.workers == 1 else Processes(job, config.workers, devices)
 
 
-class _Watch:
-    """Reports progress and keeps the wall time of each step."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stitched:
+    """What is drawn, when every tile is settled."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._began = 0.0
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if step not in self.seconds:
-            self._began = now
-        self.seconds[step] = now - self._began
-        if self._progress is not None:
-            self._progress(step, done, total)
+    plan: SeamPlan
+    counts: list[int]
+    """Labels per tile."""
+    notes: dict[str, tuple[str, ...]]
 
 
-def _detect_all(job: Job, executor: Executor, watch: _Watch) -> None:
-    todo = job.store.missing()
-    total = len(job.grid)
-    done = total - len(todo)
-    watch("detect", done, total)
-    for receipts in _receipts(job, executor, todo):
-        done += len(receipts)
-        watch("detect", done, total)
+def _map_of(job: Job, executor: Executor, watch: Watch, identity: Mapping[str, Any]) -> _Stitched:
+    detect_all(job, executor, lambda done, total: watch("detect", done, total))
+    changes = difference(identity, job.raster.identity())
+    if changes:
+        raise RasterError(
+            f"the raster was changed while it was read ({'; '.join(changes)}): its tiles are of "
+            "two states; run again with --fresh when it changes no more"
+        )
+    return _stitch(job, executor, watch)
 
 
-def _receipts(job: Job, executor: Executor, todo: list[int]) -> Iterator[list[Receipt]]:
-    if isinstance(executor, Serial):
-        # One stream, so that reading ahead never pauses.
-        return ([receipt] for receipt in detect_each(job, todo))
-    size = max(job.batch, 1, min(_CHUNK_TILES, len(todo) // 16))
-    return executor.map(detect, [todo[i : i + size] for i in range(0, len(todo), size)])
-
-
-def _stitch(
-    job: Job, executor: Executor, watch: _Watch
-) -> tuple[SeamPlan, list[int], dict[str, tuple[str, ...]]]:
+def _stitch(job: Job, executor: Executor, watch: Watch) -> _Stitched:
     facts = [empty_facts()]
     seams: list[tuple[int, int, Seam]] = []
     notes: dict[str, tuple[str, ...]] = {}
     total = len(job.grid)
     watch("stitch", 0, total)
-    for index, found in enumerate(executor.map(compare, range(total))):
+    for index, found in enumerate(surely(executor, compare, range(total))):
         facts.append(found.facts)
         seams.extend((index, other, seam) for other, seam in found.seams)
         if found.notes:
@@ -291,31 +341,31 @@ def _stitch(
     trust = np.array([(w.x0, w.y0, w.x1, w.y1) for w in scopes], np.int64)
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)
-    return seam_plan, counts, notes
+    return _Stitched(seam_plan, counts, notes)
 
 
 def _write(
     job: Job,
     executor: Executor,
-    watch: _Watch,
-    stitched: tuple[SeamPlan, list[int]],
-    goal: tuple[Any, Mapping[int, str]],
+    watch: Watch,
+    stitched: _Stitched,
+    goal: tuple[Target, Mapping[int, Failure], RunFolder],
 ) -> int:
     from geoseg.export import write
 
-    target, failed = goal
-    total = len(stitched[0].features)
+    target, failed, place = goal
+    total = len(stitched.plan.features)
     watch("write", 0, total)
 
     def drawn() -> Iterator[Features]:
         done = 0
-        for found in executor.map(draw, batches(*stitched)):
+        for found in surely(executor, draw, batches(stitched.plan, stitched.counts)):
             yield found
             done += len(found.number)
             watch("write", min(done, total), total)
 
-    holes = [(job.grid.name(i), reason, _outline(job, i)) for i, reason in failed.items()]
-    count = write(target, drawn(), holes)
+    holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
+    count = write(target, drawn(), holes, place)
     watch("write", total, total)
     return count
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 HUNT = os.environ.get("GEOSEG_LAWS", "1") != "1"
@@ -22,3 +23,15 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("laws")
+
+
+@pytest.fixture(autouse=True)
+def _no_lasting_harm(monkeypatch):
+    """The command closes its process for good; tests that call it share one."""
+    before = dict(os.environ)
+    for door in ("geoseg.cli.seal", "geoseg.cli_models.seal"):
+        monkeypatch.setattr(door, lambda: True)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasters import draw, mosaic
 
 from geoseg import cli, config
 from geoseg.backends import BUILT_IN, BackendInfo
 from geoseg.backends.spectral import Spectral
+from geoseg.interrupts import Interrupted
 
 PROFILE = {"driver": "GTiff", "crs": "EPSG:32633", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
 
@@ -82,11 +84,15 @@ def test_a_fourth_band_marked_alpha_is_near_infrared_if_the_user_says_so(run, sc
     assert maps[0].equals(maps[1])
 
 
-def test_json_goes_to_stdout_and_is_one_object(run, scene, tmp_path):
+def test_json_goes_to_stdout_as_events_and_the_result_is_last(run, scene, tmp_path):
     out = tmp_path / "map.fgb"
     code, text, _ = run("segment", scene, "--prompt", "water", "--out", out, "--json")
-    report = json.loads(text)
+    *progress, report = map(json.loads, text.splitlines())
     assert code == 0
+    assert {e["event"] for e in progress} == {"progress", "log"}
+    steps = [e for e in progress if e["event"] == "progress"]
+    assert {e["step"] for e in steps if e["done"] == e["total"]} == {"detect", "stitch", "write"}
+    assert report["event"] == "result"
     assert report["features"] == 1
     assert report["complete"] is True
     assert report["failed"] == {}
@@ -106,7 +112,7 @@ def test_what_a_backend_says_of_tiles_is_counted(run, scene, tmp_path, monkeypat
     assert "\n4 tiles: dim\n2 tiles: at the left\n" in err
     _, text, err = run(*ask, "--out", out, "--overwrite", "--json")
     assert "dim" not in err
-    notes = json.loads(text)["notes"]
+    notes = json.loads(text.splitlines()[-1])["notes"]
     assert notes["r00000_c00000"] == ["dim", "dim", "at the left"]
     assert notes["r00001_c00001"] == ["dim"]
 
@@ -141,8 +147,8 @@ def test_an_interrupt_that_a_library_turned_into_an_error_is_one(run, scene, tmp
 
     def stop(*_: object, **__: object) -> None:
         try:
-            cli._interrupt(signal.SIGINT, None)
-        except cli._InterruptedError as cause:
+            signal.raise_signal(signal.SIGINT)
+        except Interrupted as cause:
             raise OutputError("cannot write: Error while accessing batch from stream") from cause
 
     monkeypatch.setattr("geoseg.run.segment", stop)
@@ -298,15 +304,38 @@ def test_a_read_error_costs_its_tile_and_exit_1(run, tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.8)])
     out = tmp_path / "map.gpkg"
-    code, _, err = run(
-        "segment", path, "--prompt", "water", "--out", out, "--tile", 64, "--overlap", 16
-    )
+    ask = ("segment", path, "--prompt", "water", "--out", out, "--tile", 64, "--overlap", 16)
+    code, _, err = run(*ask)
+    assert (code, out.exists()) == (2, False)
+    assert "is truncated" in err
+    code, _, err = run(*ask, "--keep-going")
     assert code == 1
     assert "failed" in err
     assert "Traceback" not in err
     failed = gpd.read_file(out, layer="failed_tiles")
     assert len(failed) > 0
     assert failed.reason.str.contains("cannot read").all()
+
+
+def test_what_reaches_outside_is_for_trusted_input(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    draw(tmp_path / "a.tif", bands=1, shape=(32, 32))
+    page = mosaic(tmp_path / "in" / "m.vrt", ("../a.tif", 0))
+    code, _, err = run("plan", page, "--prompt", "water")
+    assert code == 2
+    assert "outside its folder" in err
+    assert run("plan", page, "--prompt", "water", "--trust-input")[0] == 0
+
+
+def test_offline_is_for_rasters_too(run, tmp_path):
+    out = tmp_path / "map.gpkg"
+    address = "http://127.0.0.1:9/a.tif?token=SECRET"
+    ask = ("segment", address, "--prompt", "water", "--out", out)
+    for options, words in ((("--offline",), "on the network, and --offline"), ((), "network")):
+        code, _, err = run(*ask, *options)
+        assert code == 2
+        assert words in err
+        assert "SECRET" not in err
 
 
 def test_defaults_are_those_of_the_config():

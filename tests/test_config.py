@@ -16,6 +16,7 @@ from geoseg.legend import LandClass, Legend
 
 FOREST = Legend.parse("forest, water")
 NAN = float("nan")
+GONE = [f"legend.classes[1].{key}" for key in ("colour", "kind", "name", "prompts[0]")]
 
 BAD = [
     ({"tile": 0}, "--tile 0: "),
@@ -39,6 +40,9 @@ BAD = [
     ({"workers": 1.0}, "--workers 1.0: "),
     ({"workers": 5000}, "--workers 5000: "),
     ({"batch": 0}, "--batch 0: "),
+    ({"memory": "much"}, "--memory 'much': "),
+    ({"memory": "0GB"}, "--memory '0GB': "),
+    ({"scheduler": "host:8786"}, "--scheduler 'host:8786': "),
     ({"batch": 257}, "less than or equal to 256"),
     ({"batch": 2.0}, "--batch 2.0: "),
 ]
@@ -111,8 +115,8 @@ ID = {"path": "/a.tif", "bytes": 7}
         ({"batch": 8}, ID, "b1", []),
         ({"tile": 512}, ID, "b1", ["tile"]),
         ({"overlap": 64}, ID, "b1", ["overlap"]),
-        ({"threshold": 0.4}, ID, "b1", ["legend"]),
-        ({"legend": Legend.parse("water, forest")}, ID, "b1", ["legend"]),
+        ({"threshold": 0.4}, ID, "b1", [f"legend.classes[{i}].threshold" for i in (0, 1)]),
+        ({"legend": Legend.parse("forest")}, ID, "b1", [*GONE, "legend.classes[1].threshold"]),
         ({}, ID, "b2", ["backend"]),
         ({}, {**ID, "bytes": 8}, "b1", ["raster.bytes"]),
         ({}, {"path": "/a.tif"}, "b1", ["raster.bytes"]),

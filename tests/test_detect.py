@@ -13,6 +13,7 @@ from scenes import ByIdentity, apart, examples, legend, raster, seeds, voronoi
 
 import geoseg
 from geoseg.detect import SPARE, Job, ahead, detect, detect_each
+from geoseg.folder import LocalFolder
 from geoseg.grid import Grid
 from geoseg.store import Store
 from geoseg.stretch import Stretch
@@ -45,7 +46,7 @@ class Watched(ByIdentity):
 def job(folder, model=None, batch=1, source=None) -> Job:
     """Return a job of TILES tiles, 4 in a row."""
     source = source or raster(IDS)
-    store = Store(folder / "map.geoseg", Grid(source.frame.window, 36, 8))
+    store = Store(LocalFolder(folder / "map.geoseg"), Grid(source.frame.window, 36, 8))
     store.open({})
     found = Job(source, model or Watched((0,) * COUNT), legend("object"), STRETCH, store, batch)
     assert len(found.grid) == TILES
@@ -86,7 +87,7 @@ def test_batches_are_as_full_as_they_can_be(tmp_path):
     receipts = detect(work, range(TILES))
     assert [r.index for r in receipts] == list(range(TILES))
     assert [len(b) for b in work.backend.batches] == [4, 2]
-    assert work.store.missing() == []
+    assert work.store.to_do() == []
 
 
 def test_the_backend_is_never_given_a_tile_without_data(tmp_path):
@@ -94,7 +95,8 @@ def test_the_backend_is_never_given_a_tile_without_data(tmp_path):
     detect(work, range(TILES))
     assert all(tile.valid.any() for batch in work.backend.batches for tile in batch)
     nothing = job(tmp_path / "b", batch=3, source=blank(columns=slice(0, 100)))
-    assert [r.labels for r in detect(nothing, range(TILES))] == [0] * TILES
+    assert [r.error for r in detect(nothing, range(TILES))] == [None] * TILES
+    assert not any(len(nothing.store.get(i).facts) for i in range(TILES))
     assert nothing.backend.batches == []
 
 
@@ -212,8 +214,8 @@ def test_no_thread_is_left_when_the_receipts_are_not_taken(tmp_path):
     assert workers() > 0
     receipts.close()
     assert workers() == 0
-    assert len(work.store.missing()) > 0
-    detect(work, work.store.missing())
+    assert len(work.store.to_do()) > 0
+    detect(work, work.store.to_do())
     assert workers() == 0
 
 

@@ -191,7 +191,7 @@ def test_failed_tiles_are_told_in_every_format(tmp_path, ending):
         holes = read(other)
     assert sorted(holes["tile"]) == sorted(run.failed)
     assert len(run.features()) == run.count
-    segment(path, overwrite=True)
+    segment(path, retry_failed=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name]
 
 

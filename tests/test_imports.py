@@ -14,16 +14,31 @@ import geoseg
 ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
-    ("errors", "window"),
+    ("errors", "window", "interrupts", "lock", "folder", "progress", "memory", "offline"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("stretch", "scale", "raster", "blocks", "remote", "geotiff", "mosaic", "pixels", "backends"),
+    ("access", "archive", "markup", "stamps", "guards", "probe"),
+    ("tiff", "sniff", "vrt", "sidecars", "georeference"),
+    (
+        "stretch",
+        "scale",
+        "raster",
+        "preflight",
+        "caveats",
+        "describe",
+        "blocks",
+        "remote",
+        "geotiff",
+        "mosaic",
+        "pixels",
+        "backends",
+    ),
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
-    ("executors", "export"),
+    ("executors", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
-    ("run",),
+    ("run", "status"),
     ("preview", "demo"),
-    ("cli", "cli_models", "__main__"),
-)
+    ("cli", "cli_models", "cli_progress", "cli_status", "__main__"),
+)  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 
 HEAVY = ("torch", "transformers", "dask", "geopandas", "matplotlib", "rasterio", "scipy", "pyarrow")

@@ -207,15 +207,20 @@ def test_a_source_that_goes_missing_fails_the_tiles_that_touch_it_only(tmp_path)
     left = write(tmp_path / "left.tif", data[..., :180])
     right = write(tmp_path / "right.tif", data[..., 180:], 180)
     raster = open_rasters([left, right])
-    right.unlink()
+    out = tmp_path / "map.gpkg"
+
+    def lose(step: str, *_: int) -> None:
+        if step == "detect":
+            right.unlink(missing_ok=True)
+
+    run = geoseg.segment(raster, "water", out=out, tile=120, overlap=20, progress=lose)
     with pytest.raises(TileFailedError, match=r"right\.tif"):
         raster.read(Window(170, 0, 190, 9))
-    out = tmp_path / "map.gpkg"
-    run = geoseg.segment(raster, "water", out=out, tile=120, overlap=20)
     grid = Grid(raster.frame.window, 120, 20)
     assert set(run.failed) == {grid.name(i) for i, t in enumerate(grid) if t.read.x1 > 180}
     assert 0 < len(run.failed) < run.tiles
     assert all("right.tif" in reason for reason in run.failed.values())
+    assert run.count > 0
     with pytest.raises(RasterError, match=r"no such file: .*right\.tif"):
         geoseg.segment([left, right], "water", out=out, overwrite=True)
 

@@ -92,7 +92,7 @@ def test_the_rest_of_the_map_equals_the_truth(tmp_path):
         assert len(inside) == 1
 
 
-def test_calling_again_tries_the_failed_tile_again(tmp_path):
+def test_failed_tiles_are_tried_again_if_that_is_asked(tmp_path):
     out = tmp_path / "map.gpkg"
     segment(out, failing())
     assert (tmp_path / "map.gpkg.geoseg" / "failed").is_dir()
@@ -103,7 +103,10 @@ def test_calling_again_tries_the_failed_tile_again(tmp_path):
             shown.append(tile.window)
             return super().answer(tile)
 
-    run = segment(out, Counting((0,) * COUNT), overwrite=True)
+    model = Counting((0,) * COUNT)
+    assert not segment(out, model).complete
+    assert shown == []
+    run = segment(out, model, retry_failed=True)
     assert shown == [BAD_TILE.read]
     assert run.complete
     assert outlines(run.features()) == sorted(map(canonical, truth(IDS, COUNT)))
@@ -136,7 +139,7 @@ def test_other_settings_do_not_continue_a_run(tmp_path):
     out.unlink()
     for change, field in (
         ({"tile": 32}, "tile: 40 -> 32"),
-        ({"threshold": 0.25}, "legend: "),
+        ({"threshold": 0.25}, "legend.classes[0].threshold: 0.5 -> 0.25"),
         ({"source": raster(np.roll(IDS, 1))}, "raster.sha256: "),
         ({"model": Failing((0,) * COUNT, identity="other")}, "backend: by-identity -> other"),
     ):
@@ -162,15 +165,16 @@ def test_the_run_folder_can_be_kept_and_gives_the_same_map(tmp_path):
     assert again.path.read_bytes() == before
 
 
-def test_a_damaged_tile_is_reported(tmp_path):
+def test_a_damaged_tile_is_made_again(tmp_path, caplog):
     out = tmp_path / "map.parquet"
     segment(out, keep_run_folder=True)
     torn = tmp_path / "map.parquet.geoseg" / "tiles" / f"{BAD_NAME}.tile"
     torn.write_bytes(torn.read_bytes()[:50])
-    with pytest.raises(OutputError, match=f"{BAD_NAME}.tile is damaged; remove it"):
-        segment(out, overwrite=True)
-    torn.unlink()
+    caplog.set_level("WARNING", "geoseg")
+    before = out.read_bytes()
     assert segment(out, overwrite=True).complete
+    assert f"were damaged and are made again: {BAD_NAME}" in caplog.text
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(

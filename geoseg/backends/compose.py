@@ -140,6 +140,15 @@ def _named(part: str) -> tuple[str, str | None]:
     return name.strip(), argument.strip() if colon else None
 
 
+def packages(spec: str) -> tuple[str, ...]:
+    """Return the modules with which a backend computes, beyond what geoseg itself needs."""
+    named = [_named(part) for part in _parts(spec) if part not in ("", "+")]
+    names = [argument if name == EVERYTHING else name for name, argument in named]
+    known = available()
+    infos = [known[_named(name)[0]] for name in names if name and _named(name)[0] in known]
+    return tuple(sorted({module for info in infos for module in info.requires}))
+
+
 def needs_words(spec: str, boxes: Layer | None) -> bool:
     """Tell whether a backend must be told what to look for."""
     return boxes is None and _named(spec)[0] != EVERYTHING

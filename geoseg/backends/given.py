@@ -207,8 +207,10 @@ def given(layer: str | Path | gpd.GeoDataFrame) -> Given:
     source = "the layer of boxes"
     if isinstance(layer, str | Path):
         source = str(layer)
-        if not Path(layer).exists():
-            raise BackendError(f"no such file: {layer} (--boxes takes a vector layer)")
+        try:
+            Path(layer).stat()
+        except (OSError, ValueError) as error:
+            raise BackendError(f"no such file: {layer} (--boxes takes a vector layer)") from error
         try:
             layer = gpd.read_file(layer)
         except Exception as error:

@@ -75,8 +75,8 @@ def locate(family: str, argument: str | None = None, *, offline: bool = False) -
     """
     wanted = argument if argument is not None else usual(family).repo
     name, _, revision = wanted.partition("@")
-    path = Path(wanted).expanduser()
-    if wanted and path.exists():
+    path = _here(wanted)
+    if path is not None:
         return _local(family, path)
     if name in CHECKPOINTS:
         name = _of_family(find(name).name, family)
@@ -89,6 +89,16 @@ def locate(family: str, argument: str | None = None, *, offline: bool = False) -
     return Weights(
         family, name, folder, _commit(folder), _digest(folder), _licence(folder, licence_of(name))
     )
+
+
+def _here(wanted: str) -> Path | None:
+    """Return the file or folder of this name, or None."""
+    try:
+        path = Path(wanted).expanduser()
+        return path if wanted and path.exists() else None
+    except (OSError, RuntimeError, ValueError):
+        # Too long, in the home of nobody, or with a NUL: no path.
+        return None
 
 
 def _of_family(name: str, family: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +95,10 @@ def check_output(
 
 
 def _probe(path: Path) -> None:
-    beside = path.parent / f".geoseg-{os.getpid()}.probe"
     try:
-        beside.write_bytes(b"?")
-        beside.unlink()
+        # Nameless where the system can: a run that is killed here leaves nothing.
+        with tempfile.TemporaryFile(prefix=".geoseg-", dir=path.parent) as file:
+            file.write(b"?")
     except OSError as error:
         raise OutputError(
             f"output folder {path.parent} is not writable: {error.strerror}"

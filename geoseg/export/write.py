@@ -1,16 +1,18 @@
 """How is a file written so that it is whole or not there?
 
-The file grows beside its place, is checked, flushed to disk and renamed.
+The file grows in the run folder, is checked, flushed to disk and renamed. A run that is killed
+leaves it there, where the next one removes it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +31,7 @@ from geoseg.export.table import (
     record_batches,
     schema,
 )
+from geoseg.folder import flush_names
 
 if TYPE_CHECKING:
     from geoseg.features import Features
@@ -40,7 +43,20 @@ Failed = list[tuple[str, str, shapely.Polygon]]
 """Name, reason and outline (in the CRS of the map) of each tile that failed."""
 
 
-def write(target: Target, found: Iterable[Features], failed: Failed) -> int:
+class Place(Protocol):
+    """Where a map grows."""
+
+    @property
+    def scratch(self) -> Path:
+        """Folder on the file system of the output; it does not stay."""
+        ...
+
+    def announce(self, growing: Path, output: Path) -> None:
+        """Hear that a file is about to get the name of the output."""
+        ...
+
+
+def write(target: Target, found: Iterable[Features], failed: Failed, place: Place) -> int:
     """Write a map; returns the number of features.
 
     Args:
@@ -48,35 +64,46 @@ def write(target: Target, found: Iterable[Features], failed: Failed) -> int:
         found: Features in order of their number.
         failed: Tiles to show as missing: layer `failed_tiles` of a GeoPackage, for the other
             formats a second file `NAME_failed_tiles`.
+        place: Where files grow; is told before the map gets its name.
 
     Raises:
         OutputError: It could not be written completely; nothing is left at the final path.
     """
-    beside = target.path.with_name(
-        f".{target.path.stem[:80]}.{os.getpid()}.part{target.path.suffix}"
-    )
+    scratch = place.scratch
+    growing = scratch / f"map{target.path.suffix}"
     counter = _Counter()
     kind = format_of(target.path)
     batches = counter.count(record_batches(found, target))
     try:
+        _remove(scratch)
+        scratch.mkdir(parents=True)
         if kind == "Parquet":
-            _write_parquet(beside, batches, target)
+            _write_parquet(growing, batches, target)
         else:
-            _write_gdal(beside, batches, target, kind)
-        written = _count(beside, kind)
+            _write_gdal(growing, batches, target, kind)
+        written = _count(growing, kind)
         if written != counter.total:
             raise OutputError(
                 f"{target.path} was not written completely ({written} of {counter.total} "
                 "features); is the disk full?"
             )
-        _write_failed(beside, target, failed, kind)
-        _publish(beside, target.path)
+        # A map that lacks tiles must never be seen without the file that tells which.
+        if failed:
+            _write_failed(growing, target, failed, kind)
+        place.announce(growing, target.path)
+        _publish(growing, target.path)
+        if not failed and kind != "GPKG":
+            failed_path(target.path).unlink(missing_ok=True)
     except (OSError, pa.ArrowException, pyogrio.errors.DataSourceError, RuntimeError) as error:
         raise OutputError(f"cannot write {target.path}: {error}") from error
     finally:
-        for leftover in beside.parent.glob(f"{beside.name}*"):
-            leftover.unlink()
+        _remove(scratch)
     return counter.total
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 class _Counter:
@@ -160,12 +187,7 @@ def _count(path: Path, kind: str) -> int:
     return int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
 
 
-def _write_failed(beside: Path, target: Target, failed: Failed, kind: str) -> None:
-    other = failed_path(target.path)
-    if kind != "GPKG":
-        other.unlink(missing_ok=True)
-    if not failed:
-        return
+def _write_failed(growing: Path, target: Target, failed: Failed, kind: str) -> None:
     import geopandas as gpd
 
     names, reasons, tiles = zip(*failed, strict=True)
@@ -173,22 +195,21 @@ def _write_failed(beside: Path, target: Target, failed: Failed, kind: str) -> No
         {"tile": names, "reason": reasons}, geometry=list(tiles), crs=target.crs
     )
     if kind == "GPKG":
-        frame.to_file(beside, layer=FAILED_LAYER, driver=kind, mode="a")
-    elif kind == "Parquet":
+        frame.to_file(growing, layer=FAILED_LAYER, driver=kind, mode="a")
+        return
+    other = growing.with_stem(FAILED_LAYER)
+    if kind == "Parquet":
         frame.to_parquet(other)
     elif kind == "GeoJSON" and target.crs is not None:
         frame.to_crs("OGC:CRS84").to_file(other, driver=kind)
     else:
         frame.to_file(other, driver=kind)
+    _publish(other, failed_path(target.path))
 
 
-def _publish(beside: Path, final: Path) -> None:
+def _publish(growing: Path, final: Path) -> None:
     """Make sure that the bytes are on disk, then give the file its name."""
-    with beside.open("rb+") as file:
+    with growing.open("rb+") as file:
         os.fsync(file.fileno())
-    beside.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    growing.replace(final)
+    flush_names(final.parent)

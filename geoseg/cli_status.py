@@ -1,0 +1,53 @@
+"""The `geoseg status` command."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geoseg.cli_progress import duration
+
+if TYPE_CHECKING:
+    from geoseg.status import Status
+
+_REASONS_SHOWN = 5
+
+
+def status(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="OUT.geoseg, or OUT itself")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> None:
+    """Say how far a run is: done, failed and why, missing, how long still."""
+    from geoseg.status import status as ask
+
+    found = ask(path)
+    print(json.dumps(asdict(found)) if as_json else _in_words(found))  # noqa: T201
+
+
+def _in_words(found: Status) -> str:
+    counts = f"{len(found.failed)} failed, {found.missing} missing"
+    lines = [
+        f"state    {found.state}" + (f" ({found.owner})" if found.owner else ""),
+        f"tiles    {found.done} of {found.tiles} done, {counts}",
+    ]
+    if found.per_second is not None and found.seconds_left is not None:
+        lines.append(
+            f"step     {found.step}, {found.per_second:.2g} per second, about "
+            f"{duration(found.seconds_left)} left"
+        )
+    reasons = Counter(found.failed.values()).most_common()
+    for reason, count in reasons[:_REASONS_SHOWN]:
+        first = next(name for name, why in found.failed.items() if why == reason)
+        lines.append(f"failed   {count} {'tile' if count == 1 else 'tiles'} ({first}): {reason}")
+    if len(reasons) > _REASONS_SHOWN:
+        lines.append(f"         and {len(reasons) - _REASONS_SHOWN} other reasons (--json has all)")
+    if found.failed and found.state != "running":
+        lines.append("         run the same command with --retry-failed to try them again")
+    if found.state == "interrupted":
+        lines.append("         run the same command again to continue")
+    return "\n".join(lines)

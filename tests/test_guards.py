@@ -1,0 +1,50 @@
+"""What GDAL says many times is heard once."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import struct
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from rasters import draw
+
+from geoseg.geotiff import open_raster
+
+
+def looping(path):
+    """Write a TIFF of which GDAL says each time that its directories loop."""
+    data = bytearray(draw(path).read_bytes())
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    struct.pack_into("<I", data, at + 2 + 12 * count, at)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_warning_of_gdal_is_heard_once(tmp_path, caplog):
+    for name in ("a.tif", "b.tif"):
+        raster = open_raster(looping(tmp_path / name))
+        for _ in range(3):
+            pickle.loads(pickle.dumps(raster)).read(raster.frame.window)  # noqa: S301
+    texts = [r.getMessage() for r in caplog.records if r.name == "rasterio._env"]
+    assert 1 <= len(texts) == len(set(texts))
+
+
+def heard(raster):
+    """Read in a worker, and return what GDAL was heard to say."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())
+    logging.getLogger("rasterio").addHandler(handler)
+    raster.read(raster.frame.window)
+    return said
+
+
+def test_workers_do_not_say_it_again(tmp_path, monkeypatch):
+    raster = open_raster(looping(tmp_path / "a.tif"))
+    monkeypatch.syspath_prepend(str(sys.modules[__name__].__file__).rsplit("/", 1)[0])
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert pool.submit(heard, raster).result() == []

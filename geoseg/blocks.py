@@ -37,6 +37,11 @@ class Blocks:
         cols = slice(window.x0 // width, -(-window.x1 // width))
         return not self.written[rows, cols].any()
 
+    @property
+    def widest(self) -> float:
+        """Part of the blocks that are written in the row of blocks that has most of them, 0..1."""
+        return float(self.written.mean(axis=1).max())
+
     def boxes(self, within: Window) -> NDArray[np.int64]:
         """Return the written blocks as (n, 4) x0, y0, x1, y1 in pixels, row by row."""
         height, width = self.shape_px

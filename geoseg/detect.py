@@ -21,7 +21,7 @@ from geoseg.grid import Grid, Tile
 from geoseg.instances import Instances, Labels, Scope
 from geoseg.legend import Legend
 from geoseg.pixels import Pictured, Pixels
-from geoseg.raster import RasterReader, Valid, is_empty
+from geoseg.raster import RasterReader, Valid
 from geoseg.store import Store
 from geoseg.stretch import Stretch
 from geoseg.window import Window
@@ -159,8 +159,6 @@ def _reading(job: Job, indices: Sequence[int]) -> Generator[Read, None, None]:
 
 def _read(job: Job, index: int) -> Pixels | None:
     tile: Tile = job.grid[index]
-    if is_empty(job.raster, tile.read):
-        return None
     data, valid = job.raster.read(tile.read)
     if not valid.any():
         return None

@@ -138,7 +138,9 @@ class GeoTiff:
         """
         least, most = CACHE_BYTES
         # An eighth is GDAL's own: what is kept of a block besides its pixels.
-        return min(max(least, (rows + self.block_rows) * self.row_bytes * 9 // 8), most)
+        whole = (rows + self.block_rows) * self.row_bytes * 9 // 8
+        held = whole if self._blocks is None else round(whole * self._blocks.widest)
+        return min(max(least, held), most)
 
     @property
     def _opened(self) -> str:

@@ -124,7 +124,9 @@ class Mosaic:
             except RasterError:
                 if number not in self._known:
                     raise
-        return {f"source.{n + 1:05d}": self._known[n] for n in range(len(self.sources))}
+        shape = [len(self.bands), self.frame.height, self.frame.width]
+        known = {f"source.{n + 1:05d}": self._known[n] for n in range(len(self.sources))}
+        return {"shape": shape, **known}
 
     def _touched(self, window: Window) -> Iterator[tuple[int, Window]]:
         """Yield sources in order, and what the window shares with each."""

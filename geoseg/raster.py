@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -81,9 +82,16 @@ class Patchy(Protocol):
         ...
 
 
-def is_empty(raster: RasterReader, window: Window) -> bool:
-    """Tell whether a raster knows, without reading, that no pixel of a window is valid."""
-    return isinstance(raster, Patchy) and raster.empty(window)
+def blank(raster: RasterReader, windows: Iterable[Window]) -> bytes:
+    """Tell in which windows a raster knows, without reading, that no pixel is valid.
+
+    Returns:
+        One byte per window, 1 where it knows; nothing where it knows of none.
+    """
+    if not isinstance(raster, Patchy):
+        return b""
+    known = bytes(raster.empty(window) for window in windows)
+    return known if any(known) else b""
 
 
 def sample(
@@ -130,9 +138,8 @@ def sample(
 
 def _read(raster: RasterReader, windows: list[Window]) -> list[tuple[Window, Samples, Valid]]:
     found, failure = [], None
-    for window in windows:
-        if is_empty(raster, window):
-            continue
+    known = blank(raster, windows)
+    for window in compress(windows, (not b for b in known)) if known else windows:
         try:
             data, valid = raster.read(window)
         except TileFailedError as error:

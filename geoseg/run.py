@@ -48,7 +48,7 @@ from geoseg.prepare import (
     words_asked,
 )
 from geoseg.progress import Progress, Watch, paced
-from geoseg.raster import RasterReader
+from geoseg.raster import RasterReader, blank
 from geoseg.runfolder import RunFolder
 from geoseg.seams import Seam
 from geoseg.store import Failure, Store
@@ -278,7 +278,7 @@ def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, place: Ru
     """Gather all that a worker needs to know."""
     grid = Grid(raster.frame.window, config.tile, config.overlap)
     stretch = fit_stretch(raster, shown_roles(raster.roles, config.composite))
-    store = Store(place.folder, grid)
+    store = Store(place.folder, grid, blank(raster, (tile.read for tile in grid)))
     job = Job(raster, engine, config.filled(), stretch, store, config.batch)
     check_halo(job)
     store.check_ours()
@@ -324,17 +324,19 @@ def _map_of(job: Job, executor: Executor, watch: Watch, identity: Mapping[str, A
 
 def _stitch(job: Job, executor: Executor, watch: Watch) -> _Stitched:
     facts = [empty_facts()]
+    counts = [0] * len(job.grid)
     seams: list[tuple[int, int, Seam]] = []
     notes: dict[str, tuple[str, ...]] = {}
     total = len(job.grid)
     watch("stitch", 0, total)
-    for index, found in enumerate(surely(executor, compare, range(total))):
+    full = [index for index in range(total) if not job.store.is_blank(index)]
+    for index, found in zip(full, surely(executor, compare, full), strict=True):
         facts.append(found.facts)
+        counts[index] = len(found.facts)
         seams.extend((index, other, seam) for other, seam in found.seams)
         if found.notes:
             notes[job.grid.name(index)] = found.notes
         watch("stitch", index + 1, total)
-    counts = [len(f) for f in facts[1:]]
     pairs, voices = number_labels(counts, seams)
     tile_of = np.repeat(np.arange(total), counts)
     scopes = [job.scope(i).trust for i in range(total)]

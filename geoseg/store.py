@@ -1,7 +1,8 @@
 """What is already done? One folder per run, one file per tile.
 
     NAME.geoseg/run.json       the fingerprint and the number of tiles, written before the first
-    NAME.geoseg/tiles/         one compressed, checksummed file per tile, empty tiles too
+    NAME.geoseg/tiles/         one compressed, checksummed file per tile, also if nothing is found;
+                               none for tiles of which the raster knows that they hold no data
     NAME.geoseg/failed/        why and how often, for each tile that failed
     NAME.geoseg/progress.json  how far the run is, for `geoseg status`
     NAME.geoseg/complete       the map is at its place: only cleaning up is left
@@ -88,6 +89,12 @@ class Store:
     """`NAME.geoseg`."""
     grid: Grid
     """Names the tiles."""
+    blank: bytes = b""
+    """Per tile, whether it is done from the beginning: nothing is there. Empty: none is."""
+
+    def is_blank(self, index: int) -> bool:
+        """Return whether a tile is done from the beginning."""
+        return bool(self.blank) and self.blank[index] > 0
 
     def open(
         self, fingerprint: Mapping[str, Any], *, fresh: bool = False, retry_failed: bool = False
@@ -136,7 +143,7 @@ class Store:
     def _begin(self, wanted: dict[str, Any]) -> None:
         # Tiles without a record may be of any run.
         clear(self.folder)
-        record = {"tiles": len(self.grid), "fingerprint": wanted}
+        record = {"tiles": len(self.grid), "blank": sum(self.blank), "fingerprint": wanted}
         self.folder.write(_RECORD, json.dumps(record, indent=1).encode())
 
     def _check(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -186,6 +193,8 @@ class Store:
 
     def has(self, index: int) -> bool:
         """Return whether a tile is done."""
+        if self.is_blank(index):
+            return True
         try:
             self.folder.read(self._tile(index))
         except FileNotFoundError:
@@ -198,6 +207,8 @@ class Store:
         Raises:
             OutputError: Its file is damaged, or gone: a map without it would look complete.
         """
+        if self.is_blank(index):
+            return Labels.empty()
         try:
             blob = self.folder.read(self._tile(index))
         except FileNotFoundError:
@@ -240,7 +251,7 @@ class Store:
 
     def done(self) -> set[int]:
         """Return the tiles that are done."""
-        return self._listed("tiles", ".tile")
+        return self._listed("tiles", ".tile") | {i for i, b in enumerate(self.blank) if b}
 
     def failed(self) -> dict[int, Failure]:
         """Return why, for each tile that was tried and is not done."""
@@ -287,7 +298,7 @@ def read_record(folder: Folder) -> dict[str, Any] | None:
         record = {}
     # A damaged record is that of another run.
     known: dict[str, Any] = record if isinstance(record, dict) else {}
-    return {"tiles": 0, "fingerprint": {}, **known}
+    return {"tiles": 0, "blank": 0, "fingerprint": {}, **known}
 
 
 def read_progress(folder: Folder) -> dict[str, Any]:

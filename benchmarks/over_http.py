@@ -26,12 +26,12 @@ from rasterio.shutil import copy
 from scaling import draw
 
 import geoseg
-from geoseg import remote
 from geoseg.geotiff import open_raster
 from geoseg.grid import Grid
+from geoseg.library import Traffic, traffic
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from ranges import Trouble, serve  # noqa: E402
+from ranges import Trouble, serve
 
 CUT = {"tile": 1024, "overlap": 128}
 
@@ -73,12 +73,12 @@ def needed(path: Path) -> int:
 def measure(folder: Path, name: str, trouble: Trouble) -> dict[str, Any]:
     """Segment a file on the disk and over HTTP."""
     local = geoseg.segment(folder / f"{name}.tif", "vegetation, water", **CUT)
-    before = remote.traffic() or remote.Traffic(0, 0)
+    before = traffic() or Traffic(0, 0)
     start = time.perf_counter()
     with serve(folder, trouble) as address:
         far = geoseg.segment(f"{address}/{name}.tif", "vegetation, water", **CUT)
     seconds = time.perf_counter() - start
-    after = remote.traffic() or remote.Traffic(0, 0)
+    after = traffic() or Traffic(0, 0)
     least = needed(folder / f"{name}.tif")
     return {
         "identical": far.complete and far.features().equals(local.features()),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Interleaving
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetReader
-from rasterio.windows import Window as RasterioWindow
 
+from geoseg.library import gdal_errors
 from geoseg.window import Window
 
 MAX_BLOCKS = 2**22
@@ -51,38 +51,30 @@ class Blocks:
 
 
 def find_blocks(dataset: DatasetReader, indexes: tuple[int, ...]) -> Blocks | None:
-    """Return the blocks of bands of a local GeoTIFF; None where all are written, or unknown.
+    """Return the blocks of bands of a GeoTIFF; None where all are written, or it is not known.
 
     Args:
-        dataset: The open file. Not a remote one: an index that cannot be fetched looks unwritten.
+        dataset: The open file.
         indexes: 1-based bands; a block is written if it is in any of them.
+
+    Raises:
+        RasterioIOError: Its index cannot be read.
     """
     height, width = dataset.block_shapes[indexes[0] - 1]
     rows, cols = -(-dataset.height // height), -(-dataset.width // width)
     same = all(dataset.block_shapes[i - 1] == (height, width) for i in indexes)
-    if dataset.driver != "GTiff" or rows * cols > MAX_BLOCKS or not same:
+    before = gdal_errors()
+    if before is None or dataset.driver != "GTiff" or rows * cols > MAX_BLOCKS or not same:
         return None
     if dataset.interleaving == Interleaving.pixel:
         indexes = indexes[:1]
     written = np.zeros((rows, cols), bool)
-    for i in indexes:
-        found = np.array([[_offset(dataset, i, y, x) for x in range(cols)] for y in range(rows)])
-        if not (found > 0).all() and not _index_is_whole(dataset, i, found > 0):
-            return None
-        written |= found > 0
+    for row in range(rows):
+        written[row] = [
+            any(dataset.get_tag_item(f"BLOCK_OFFSET_{c}_{row}", "TIFF", bidx=i) for i in indexes)
+            for c in range(cols)
+        ]
+        # An entry that cannot be read looks like that of a block never written.
+        if gdal_errors() != before:
+            raise RasterioIOError("the index of its blocks cannot be read")
     return None if written.all() else Blocks((height, width), written)
-
-
-def _offset(dataset: DatasetReader, index: int, row: int, col: int) -> int:
-    return int(dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=index) or 0)
-
-
-def _index_is_whole(dataset: DatasetReader, index: int, written: NDArray[np.bool_]) -> bool:
-    """Tell whether GDAL reads the last block without an entry: of a file cut short it does not."""
-    height, width = dataset.block_shapes[index - 1]
-    row, col = np.argwhere(~written)[-1].tolist()
-    try:
-        dataset.read(index, window=RasterioWindow(col * width, row * height, 1, 1))
-    except RasterioError:
-        return False
-    return True

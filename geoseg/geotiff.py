@@ -170,12 +170,15 @@ class GeoTiff:
 
     @cached_property
     def _blocks(self) -> Blocks | None:
-        # Of a remote file an entry that cannot be fetched would look like a block never written.
-        if self.mask != "nodata" or None in self.nodata or self.networked:
+        if self.mask != "nodata" or None in self.nodata:
             return None
-        try:
+
+        def find() -> Blocks | None:
             with self._gdal():
                 return find_blocks(self._dataset(), self.indexes)
+
+        try:
+            return self._patiently(find)
         except RasterioError:
             return None
 

@@ -8,19 +8,15 @@ for good is not asked for again.
 
 from __future__ import annotations
 
-import ctypes
-import json
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import rasterio._env
 from rasterio.errors import RasterioError
 
 from geoseg.access import without_secrets
@@ -67,16 +63,6 @@ _AGAIN = {408, 425, 429}
 _TIMEOUT_S = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What this process has fetched through GDAL since it began."""
-
-    requests: int
-    """Requests, as GDAL counts them."""
-    fetched_bytes: int
-    """Bytes of the answers, without headers."""
-
-
 def options() -> dict[str, Any]:
     """Return GDAL's configuration for files on a network; the environment's own stands."""
     return {k: v for k, v in OPTIONS.items() if k in _ENFORCED or k not in os.environ}
@@ -120,28 +106,6 @@ def is_final(error: BaseException) -> bool:
         codes |= {int(code) for code in _CODE.findall(str(cause))}
         cause = cause.__cause__
     return any(400 <= code < 500 and code not in _AGAIN for code in codes)
-
-
-def traffic() -> Traffic | None:
-    """Return what this process has fetched; None where this GDAL does not tell."""
-    try:
-        # GDAL itself is found through rasterio's own module, which is linked to it.
-        gdal = ctypes.CDLL(rasterio._env.__file__)  # noqa: SLF001
-        ask, free = gdal.VSINetworkStatsGetAsSerializedJSON, gdal.VSIFree
-    except (OSError, AttributeError):
-        return None
-    ask.restype, ask.argtypes, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p], [ctypes.c_void_p]
-    place = ask(None)
-    if not place:
-        return None
-    try:
-        said = json.loads(ctypes.string_at(place))
-    finally:
-        free(place)
-    methods = said.get("methods", {}).values()
-    return Traffic(
-        sum(m.get("count", 0) for m in methods), sum(m.get("downloaded_bytes", 0) for m in methods)
-    )
 
 
 _known: dict[str, dict[str, Any]] = {}

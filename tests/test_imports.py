@@ -16,7 +16,7 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window", "interrupts", "lock", "folder", "progress", "memory", "offline"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("access", "archive", "markup", "stamps", "guards", "probe"),
+    ("access", "archive", "markup", "stamps", "guards", "probe", "library"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",

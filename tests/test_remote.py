@@ -19,6 +19,7 @@ from geoseg import remote
 from geoseg.errors import RasterError, ResumeMismatchError, TileFailedError
 from geoseg.geotiff import open_raster
 from geoseg.grid import Grid
+from geoseg.library import traffic
 from geoseg.window import Window
 
 SIDE = 700
@@ -84,12 +85,12 @@ def test_a_window_costs_few_requests_and_few_bytes(web):
         raster = open_raster(f"{address}/none.tif")
         raster.read(Window(0, 0, 1, 1))
         before, sent = trouble.requests, trouble.bytes_sent
-        known = remote.traffic()
+        known = traffic()
         raster.read(Window(128, 128, 384, 384))
     blocks = 2 * 2 * 4 * 128 * 128
     assert trouble.requests - before <= 2
     assert trouble.bytes_sent - sent <= 1.1 * blocks
-    after = remote.traffic()
+    after = traffic()
     assert after.fetched_bytes - known.fetched_bytes == trouble.bytes_sent - sent
 
 

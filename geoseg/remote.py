@@ -21,6 +21,7 @@ from rasterio.errors import RasterioError
 
 from geoseg.access import without_secrets
 from geoseg.errors import RasterError
+from geoseg.library import traffic
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ OPTIONS = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": 100,
     "GDAL_HTTP_LOW_SPEED_TIME": 30,
     # Of single ranges, which GDAL asks for again without fetching the others.
-    "GDAL_HTTP_MAX_RETRY": 3,
-    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    "GDAL_HTTP_MAX_RETRY": 2,
+    "GDAL_HTTP_RETRY_DELAY": 0.25,
 }
 """Configuration of GDAL for files on a network; see gdal.org/user/virtual_file_systems.html."""
 
@@ -106,6 +107,17 @@ def is_final(error: BaseException) -> bool:
         codes |= {int(code) for code in _CODE.findall(str(cause))}
         cause = cause.__cause__
     return any(400 <= code < 500 and code not in _AGAIN for code in codes)
+
+
+def tell() -> None:
+    """Log how much this process has fetched over the network, if anything."""
+    fetched = traffic()
+    if fetched is not None and fetched.requests:
+        log.info(
+            "%d requests over the network, %.1f MB fetched by this process",
+            fetched.requests,
+            fetched.fetched_bytes / 1e6,
+        )
 
 
 _known: dict[str, dict[str, Any]] = {}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from geoseg import remote
 from geoseg.access import Access
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
@@ -313,6 +314,7 @@ class _Stitched:
 
 def _map_of(job: Job, executor: Executor, watch: Watch, identity: Mapping[str, Any]) -> _Stitched:
     detect_all(job, executor, lambda done, total: watch("detect", done, total))
+    remote.tell()
     changes = difference(identity, job.raster.identity())
     if changes:
         raise RasterError(

@@ -85,25 +85,27 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send(self, path: Path, *, body: bool) -> None:
-        content = path.read_bytes()
-        size = len(content)
+        size = path.stat().st_size
+        first, last = 0, size - 1
         asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked:
             first, last = int(asked[1]), min(int(asked[2] or size - 1), size - 1)
             if first >= size:
                 self._refuse(416)
                 return
-            content = content[first : last + 1]
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         else:
             self.send_response(200)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("ETag", f'"{path.stat().st_mtime_ns}-{size}"')
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(last + 1 - first))
         self.end_headers()
         if not body:
             return
+        with path.open("rb") as file:
+            file.seek(first)
+            content = file.read(last + 1 - first)
         if self.trouble.strikes("drop"):
             content = content[: len(content) // 2]
             self.close_connection = True

@@ -70,13 +70,15 @@ def test_pixels_are_right_through_every_trouble(web, compression, seed):
     assert trouble.counts["busy"] > 0
 
 
-def test_a_map_over_http_is_that_of_the_file(web):
+def test_a_map_over_http_is_that_of_the_file_and_tells_what_it_fetched(web, caplog):
+    caplog.set_level(logging.INFO, "geoseg.remote")
     local = geoseg.segment(web / "deflate.tif", "water", tile=256, overlap=32)
     with serve(web, Trouble(drop=0.1, busy=0.1, delay=0.1)) as address:
         far = geoseg.segment(f"{address}/deflate.tif", "water", tile=256, overlap=32)
     assert far.complete
     assert far.count > 0
     assert far.features().equals(local.features())
+    assert "MB fetched by this process" in caplog.text
 
 
 def test_a_window_costs_few_requests_and_few_bytes(web):

@@ -36,8 +36,8 @@ class Access:
 
 def is_network(name: str) -> bool:
     """Tell whether opening a name opens a socket, as far as the name says."""
-    scheme = _SCHEME.match(name)
-    schemes = set(scheme[1].lower().split("+")) if scheme else set()
+    # Anywhere in it: schemes are chained (`simplecache::s3://`) and drivers named (`WMS:http://`).
+    schemes = {part for found in _SCHEME.findall(name) for part in found.lower().split("+")}
     return bool(schemes - _LOCAL_SCHEMES or _VSI_NETWORK.search(name))
 
 

@@ -36,7 +36,7 @@ def detect_all(job: Job, executor: Executor, tell: Callable[[int, int], None]) -
         TileFailedError: No worker can work at all.
         DeviceLostError: The accelerator answers no more.
     """
-    total = len(job.grid)
+    total = len(job.store.tiles)
     before = None
     while to_do := job.store.to_do():
         known = to_do, job.store.failed()

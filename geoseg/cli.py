@@ -68,6 +68,14 @@ Sensor = Annotated[
 ]
 Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
 Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
+Aoi = Annotated[
+    str | None,
+    typer.Option(
+        "--aoi",
+        help="Polygons of a vector layer: read nothing else, and cut the map to them",
+        show_default=False,
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", help="Processes")]
 Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
 TrustInput = Annotated[
@@ -128,6 +136,7 @@ def segment(
         float | None,
         typer.Option(help="Least score, for classes without their own  [default: the backend's]"),
     ] = None,
+    aoi: Aoi = None,
     bands: Bands = None,
     sensor: Sensor = None,
     composite: Annotated[
@@ -192,7 +201,7 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""
-    harden(*raster, boxes)
+    harden(*raster, boxes, trusted=trust_input)
     if boxes is not None:
         load_vectors()
     if offline:
@@ -216,6 +225,7 @@ def segment(
             backend=backend,
             models=models,
             boxes=boxes,
+            aoi=aoi,
             mask_clouds=mask_clouds,
             tile=tile,
             overlap=overlap,
@@ -244,6 +254,7 @@ def plan(
     raster: Rasters,
     prompt: Prompt = None,
     legend: LegendFile = None,
+    aoi: Aoi = None,
     bands: Bands = None,
     sensor: Sensor = None,
     tile: Tile = TILE,
@@ -255,7 +266,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
-    harden(*raster)
+    harden(*raster, trusted=trust_input)
     from dataclasses import asdict
 
     from geoseg.access import Access
@@ -267,7 +278,7 @@ def plan(
         raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
     config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers, batch=batch)
     access = Access(trust_input=trust_input, keep_going=keep_going)
-    found = run_plan(raster, asked, config, bands=bands, sensor=sensor, access=access)
+    found = run_plan(raster, asked, config, bands=bands, sensor=sensor, access=access, aoi=aoi)
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
         return

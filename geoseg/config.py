@@ -64,7 +64,7 @@ class ModelOptions(_Settings):
     """Open no socket: weights must be in a folder or in the cache."""
     compile: bool = False
     """Run image encoders through `torch.compile`: slow to start, faster per tile."""
-    gsd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    gsd: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     """Ground size in metres of the pixels that models are shown; None: the raster's own."""
     one_class_per_pass: bool = False
     """Ask detectors for one class at a time: slower, and classes do not compete."""
@@ -79,7 +79,9 @@ class RunConfig(_Settings):
     """Side of what the backend sees at once, in pixels."""
     overlap: Annotated[int, Field(strict=True)] = DEFAULT_OVERLAP_PX
     """Pixels that neighbouring tiles share."""
-    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = DEFAULT_THRESHOLD
+    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)] = (
+        DEFAULT_THRESHOLD
+    )
     """Least score of classes that have no threshold of their own."""
     composite: str | None = None
     """Three roles that models are shown as red, green and blue; None: those colours."""

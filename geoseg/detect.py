@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+from geoseg.area import Area
 from geoseg.backends import Backend
 from geoseg.errors import BackendError, DeviceLostError, WriteFailedError
 from geoseg.flatten import flatten
@@ -58,6 +59,8 @@ class Job:
     """Where labels go."""
     batch: int = 1
     """Most tiles given to the backend at once; does not change the result."""
+    area: Area | None = None
+    """What is asked for; everything where None."""
 
     @property
     def grid(self) -> Grid:
@@ -252,7 +255,9 @@ def _keeping(job: Job, answers: Iterator[Answer]) -> Generator[Receipt, None, No
 def _keep(job: Job, index: int, valid: Valid | None, answer: Instances) -> None:
     labels = Labels.empty()
     if valid is not None:
-        labels = flatten(answer, job.legend, valid, job.scope(index))
+        scope = job.scope(index)
+        inside = None if job.area is None else job.area.mask(scope.read)
+        labels = flatten(answer, job.legend, valid, scope, inside)
     job.store.put(index, labels)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import shapely
 
 from geoseg.access import Access
+from geoseg.aoi import find_area
 from geoseg.config import RunConfig
 from geoseg.detect import SPARE
 from geoseg.errors import ConfigError
@@ -15,7 +19,11 @@ from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.mosaic import files
 from geoseg.prepare import Source, open_source
-from geoseg.raster import RasterReader
+from geoseg.raster import RasterReader, holding
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    from shapely.geometry.base import BaseGeometry
 
 BASE_MEMORY_MB = 410
 """Memory of the main process without a tile and GDAL's cache: Python, a batch of features.
@@ -39,13 +47,14 @@ class Plan:
     bands: int
     """Bands that are read."""
     tiles: int
-    """Number of tiles."""
+    """Number of tiles that are read."""
     tile_px: int
     """Side of the largest read."""
     overlap_px: int
     """Pixels that neighbouring tiles share."""
     read_ratio: float
-    """Pixels read over pixels of the raster: what the overlap costs."""
+    """Pixels read over pixels of the raster: what the overlap costs, and an area of interest
+    saves."""
     memory_mb: int
     """Estimate of the peak memory of all processes, without model weights."""
     run_folder_mb: tuple[float, float]
@@ -56,7 +65,7 @@ class Plan:
     """Names of the classes, in order."""
 
 
-def plan(
+def plan(  # noqa: PLR0913  options as those of `segment`
     source: Source,
     legend: str | Legend,
     config: RunConfig | None = None,
@@ -64,6 +73,7 @@ def plan(
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
     access: Access | None = None,
+    aoi: str | Path | gpd.GeoDataFrame | BaseGeometry | None = None,
 ) -> Plan:
     """Say what a run will do, without reading a pixel.
 
@@ -74,29 +84,41 @@ def plan(
         bands: As `segment`.
         sensor: As `segment`.
         access: What the file may reach for.
+        aoi: As `segment`.
     """
     settings = _settings(legend, config)
     raster = open_source(source, bands, sensor, access)
     grid = Grid(raster.frame.window, settings.tile, settings.overlap)
     shape = raster.frame.window
-    rows, cols = grid.shape
-    heights = sum(grid[r * cols].read.height for r in range(rows))
-    widths = sum(grid[c].read.width for c in range(cols))
-    megapixels = shape.area / 1e6
+    tiles, read_px, mapped_px = len(grid), _read_px(grid), float(shape.area)
+    area = None if aoi is None else find_area(aoi, raster.frame)
+    chosen = holding(raster, grid, None if area is None else area.tiles(grid))
+    if chosen is not None:
+        tiles, read_px = len(chosen), sum(grid[i].read.area for i in chosen)
+        mapped_px = min(float(read_px), mapped_px)
+    if area is not None:
+        mapped_px = min(float(shapely.area(area.polygons).sum()), mapped_px)
+    megapixels = mapped_px / 1e6
     return Plan(
         shape.width,
         shape.height,
         len(raster.bands),
-        len(grid),
+        tiles,
         settings.tile,
         settings.overlap,
-        round(heights * widths / shape.area, 3),
+        round(read_px / shape.area, 3),
         memory_mb(raster, settings),
         # Measured per megapixel: blobs of thousands of pixels, and a speckled index map.
         (round(0.01 * megapixels, 2), round(0.9 * megapixels, 2)),
         (round(0.01 * megapixels, 2), round(2.5 * megapixels, 2)),
         tuple(c.name for c in settings.legend.classes),
     )
+
+
+def _read_px(grid: Grid) -> int:
+    rows, cols = grid.shape
+    heights = sum(grid[r * cols].read.height for r in range(rows))
+    return heights * sum(grid[c].read.width for c in range(cols))
 
 
 def memory_mb(raster: RasterReader, config: RunConfig) -> int:

@@ -81,6 +81,9 @@ class Features:
     """(n,) agreement of the tiles where more than one looked, 0..1; NaN where only one did."""
     geometry: NDArray[np.object_]
     """(n,) shapely MultiPolygons."""
+    clipped: NDArray[np.bool_] | None = None
+    """(n,) whether it reaches the edge of the area of interest, where it may go on outside; None
+    where there is no such area."""
 
 
 def compare(job: Job, index: int) -> Compared:
@@ -88,7 +91,7 @@ def compare(job: Job, index: int) -> Compared:
     labels = job.store.get(index)
     mine = job.scope(index)
     seams = []
-    for other in job.grid.neighbours(index) if len(labels.runs) else ():
+    for other in filter(job.store.wants, job.grid.neighbours(index)) if len(labels.runs) else ():
         theirs = job.store.get(other)
         if len(theirs.runs):
             seams.append((other, link(labels, theirs, mine, job.scope(other), job.is_cover)))
@@ -167,13 +170,16 @@ def _cuts(runs: Ints) -> list[int]:
 
 
 def draw(job: Job, batch: Batch) -> Features:
-    """Return the features of a batch: outlines in pixels, then georeferenced and measured."""
+    """Return the features of a batch: outlines in pixels, cut, georeferenced and measured."""
     runs = [
         _runs_of_tile(job, batch, tile, rows)
         for tile, rows in zip(batch.tiles, batch.labels, strict=True)
     ]
     pixels = outlines(np.concatenate([np.zeros(0, RUN), *runs]), len(batch.table))
     frame, table = job.raster.frame, batch.table
+    clipped = None
+    if job.area is not None:
+        pixels, clipped = job.area.clip(pixels)
     area_m2, perimeter_m = frame.measure(pixels)
     geometry = shapely.set_coordinates(pixels.copy(), frame.to_crs(shapely.get_coordinates(pixels)))
     with np.errstate(invalid="ignore"):
@@ -188,6 +194,7 @@ def draw(job: Job, batch: Batch) -> Features:
         table["n_tiles"].astype(np.int64)[kept],
         np.round(seam_iou, 4)[kept],
         shapely.orient_polygons(geometry[kept], exterior_cw=False),
+        None if clipped is None else clipped[kept],
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from geoseg.errors import BackendError
 from geoseg.instances import FACT, SCORE_STEPS, Instances, Labels, Mask, Scope
@@ -22,7 +23,9 @@ Ints = NDArray[np.int64]
 Steps = NDArray[np.int16]
 
 
-def flatten(instances: Instances, legend: Legend, valid: Mask, scope: Scope) -> Labels:
+def flatten(
+    instances: Instances, legend: Legend, valid: Mask, scope: Scope, area: Mask | None = None
+) -> Labels:
     """Turn a backend's answer into disjoint runs per class and facts per label.
 
     Instances that score below the threshold of their class are left out. Pixels of nodata and
@@ -30,11 +33,15 @@ def flatten(instances: Instances, legend: Legend, valid: Mask, scope: Scope) -> 
     better-scored one keeps a shared pixel (ties: the earlier one). Covers of an exclusive legend
     leave each pixel to the one with the most evidence (ties: legend order).
 
+    Pixels outside an area of interest belong to nothing either. Parts of an object that are
+    connected outside of it only are objects of their own: what connects them may not be read.
+
     Args:
         instances: In pixels of `scope.read`.
         legend: Gives each class its kind.
         valid: (row, col) of `scope.read`, True where data is good.
         scope: Windows of the tile.
+        area: (row, col) of `scope.read`, True in the area of interest; everywhere where None.
 
     Raises:
         BackendError: A class index or a box that cannot be, or a mask unlike its box.
@@ -43,6 +50,9 @@ def flatten(instances: Instances, legend: Legend, valid: Mask, scope: Scope) -> 
     instances = _scored(instances, legend)
     valid = valid & _inside(scope.trust, scope.read)
     kinds = np.array([c.kind == "cover" for c in legend.classes])
+    if area is not None:
+        instances = _parted(instances, kinds, valid, (area, scope))
+        valid &= area
     is_cover = kinds[instances.classes] if len(instances) else np.zeros(0, bool)
     parts = [
         *_objects(instances, np.flatnonzero(~is_cover), valid, scope),
@@ -101,6 +111,43 @@ def _scored(instances: Instances, legend: Legend) -> Instances:
         classes=instances.classes[keep],
         scores=instances.scores[keep],
         evidence=None if instances.evidence is None else [shown[i] for i in keep.tolist()],
+    )
+
+
+def _parted(
+    instances: Instances, kinds: Mask, valid: Mask, limits: tuple[Mask, Scope]
+) -> Instances:
+    """Take apart objects that reach beyond the area, or beyond what the tile can tell of it."""
+    area, scope = limits
+    t = scope.trust
+    inner = Window(
+        t.x0 + (t.x0 > scope.raster.x0), t.y0 + (t.y0 > scope.raster.y0),
+        t.x1 - (t.x1 < scope.raster.x1), t.y1 - (t.y1 < scope.raster.y1),
+    )  # fmt: skip
+    beyond = valid & ~(area & _inside(inner, scope.read))
+    within = valid & area
+    evidence = instances.evidence or [None] * len(instances)
+    boxes, masks, shown, source = [], [], [], []
+    for i, (x0, y0, x1, y1) in enumerate(instances.boxes.tolist()):
+        mask = instances.masks[i]
+        places = [(slice(0, y1 - y0), slice(0, x1 - x0))]
+        labels, n = np.zeros(0), 0
+        if not kinds[instances.classes[i]] and (mask & beyond[y0:y1, x0:x1]).any():
+            labels, n = ndimage.label(mask & within[y0:y1, x0:x1])
+            places = ndimage.find_objects(labels) if n > 1 else places
+        for number, (rows, cols) in enumerate(places, 1):
+            boxes.append((x0 + cols.start, y0 + rows.start, x0 + cols.stop, y0 + rows.stop))
+            masks.append(labels[rows, cols] == number if n > 1 else mask)
+            scores = evidence[i]
+            shown.append(None if scores is None else scores[rows, cols])
+            source.append(i)
+    return replace(
+        instances,
+        boxes=np.array(boxes, np.int32).reshape(-1, 4),
+        masks=masks,
+        classes=instances.classes[source],
+        scores=instances.scores[source],
+        evidence=None if instances.evidence is None else shown,
     )
 
 

@@ -64,6 +64,12 @@ class Frame:
         x, y = xy_px[:, 0].astype(np.float64), xy_px[:, 1].astype(np.float64)
         return np.column_stack((t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f))
 
+    def to_pixels(self, xy: NDArray[Any]) -> Floats:
+        """Map CRS coordinates, (n, 2) x and y, to pixel corners, (n, 2) columns and rows."""
+        t = ~self.transform
+        x, y = xy[:, 0], xy[:, 1]
+        return np.column_stack((t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f))
+
     @property
     def gsd_m(self) -> float | None:
         """Ground length of a pixel's side at the raster's centre in metres; None without a CRS."""

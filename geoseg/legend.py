@@ -75,7 +75,7 @@ def default_colour(name: str) -> str:
     known = _COLOURS.get(name.lower()) or _COLOURS.get(name.lower().rstrip("s"))
     if known:
         return known
-    hue = zlib.crc32(name.lower().encode()) % 360 / 360
+    hue = zlib.crc32(name.lower().encode("utf-8", "replace")) % 360 / 360
     return "#" + "".join(f"{round(255 * v):02x}" for v in colorsys.hls_to_rgb(hue, 0.5, 0.6))
 
 
@@ -105,7 +105,7 @@ class LandClass(BaseModel):
     """`object`: instances, counted. `cover`: connected regions, measured."""
     colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")] = "#000000"
     """`#rrggbb`."""
-    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)] | None = None
     """Least score of this class, 0..1; the run's threshold where None."""
 
     @model_validator(mode="before")
@@ -229,6 +229,9 @@ def _explain(error: ValidationError, data: dict[str, Any]) -> str:
     if first["type"] == "missing":
         return f"{place}field '{field}' is missing"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_unicode":
+        lone = next(char for char in first["input"] if unicodedata.category(char) == "Cs")
+        return f"{place}character U+{ord(lone):04X} is not allowed in a class name"
     if field == "class" and first["type"] in ("tuple_type", "model_type"):
         message = "classes are written as [[class]] tables, each with a name"
     if first["type"] == "string_pattern_mismatch":

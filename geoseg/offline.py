@@ -16,11 +16,12 @@ import struct
 import sys
 from typing import Any
 
+from geoseg.access import is_network, without_secrets
 from geoseg.errors import ConfigError, OfflineError
 
 _MARK = "GEOSEG_OFFLINE"
 
-_TRUSTLESS = {
+TRUSTLESS = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GML_DOWNLOAD_SCHEMA": "NO",
     "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE": "SIBLING_OR_CHILD_OF_VRT_PATH",
@@ -33,51 +34,36 @@ _SKIP = "GDAL_SKIP"
 _SKIPPED = ("HTTP", "OGCAPI", "OGR_VRT", "WFS", "WMS", "WMTS")
 """Drivers of vector files whose content names servers or other files to open."""
 
-_REMOTE = re.compile(
-    r"^(?!file://).*://|/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)", re.IGNORECASE | re.DOTALL
-)
-
 _NUMBERS = {"x86_64": (0xC000003E, 41, 317), "aarch64": (0xC00000B7, 198, 277)}
 """By machine: audit architecture, and the numbers of the calls `socket` and `seccomp`."""
 
 
-def is_remote(place: object) -> bool:
-    """Return whether a path, URL or GDAL name is on a network."""
-    return _REMOTE.search(str(place)) is not None
-
-
 def refuse_remote(**places: object) -> None:
-    """Refuse places that cannot be reached offline.
+    """Refuse places, besides the raster, that cannot be reached offline.
 
     Args:
-        places: By option, one or a list; None where it is not given.
+        places: By option; None where it is not given.
 
     Raises:
         ConfigError: One is on the network; names it without what may be secret in it.
     """
-    every = (
-        (option, place)
-        for option, given in places.items()
-        for place in (given if isinstance(given, list | tuple) else [given])
-    )
-    for option, place in every:
-        if isinstance(place, str | os.PathLike) and is_remote(place):
-            label = "RASTER" if option == "source" else f"--{option}"
-            shown = re.sub(r"//[^/@]*@", "//", str(place).partition("?")[0])
+    for option, place in places.items():
+        if isinstance(place, str | os.PathLike) and is_network(str(place)):
             raise ConfigError(
-                f"{label} {shown} is on the network, which --offline forbids; give a local path, "
-                "or leave --offline out"
+                f"--{option} {without_secrets(str(place))} is on the network, which --offline "
+                "forbids; give a local path, or leave --offline out"
             )
 
 
-def harden(*places: object) -> None:
+def harden(*places: object, trusted: bool = False) -> None:
     """Let GDAL run no code and ask no server that nobody named.
 
     Args:
         places: What the user named; the network is closed to GDAL if none is on it.
+        trusted: Whether files may name servers, too.
     """
-    os.environ.update(_TRUSTLESS)
-    if not any(is_remote(place) for place in places if place is not None):
+    os.environ.update(TRUSTLESS)
+    if not trusted and not any(is_network(str(place)) for place in places if place is not None):
         os.environ.update(_CLOSED)
 
 
@@ -98,7 +84,7 @@ def load_vectors() -> None:
 
 def harden_worker() -> None:
     """Let a worker process reach no more than its parent."""
-    os.environ.update(_TRUSTLESS)
+    os.environ.update(TRUSTLESS)
     if os.environ.get(_MARK) == "1":
         seal()
 

@@ -198,6 +198,13 @@ def destination(out: str | Path | None) -> tuple[Path, Any]:
                 f"--out: the file name has {length} bytes, at most {_NAME_BYTES} are possible (the "
                 "names of what a run writes beside it are longer)"
             )
+        dropped = next((c for c in str(Path(out).absolute()) if c in "\t\n\r"), None)
+        if dropped is not None:
+            # pyogrio takes paths for URLs, and urllib drops these from URLs.
+            raise ConfigError(
+                f"--out: the path has the character U+{ord(dropped):04X}, with which nothing can "
+                "be written; give another name or folder"
+            )
         return Path(out), None
     folder = tempfile.mkdtemp(prefix="geoseg-")
     keeper = _Keeper()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import compress
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from geoseg.bands import Band
 from geoseg.errors import RasterError, TileFailedError
 from geoseg.frame import Frame, horizontal_wkt
+from geoseg.grid import Grid
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,15 @@ class RasterReader(Protocol):
 
 
 @runtime_checkable
+class Narrowed(Protocol):
+    """A RasterReader of which only parts are to be sampled."""
+
+    def windows(self, blocks: int, side_px: int) -> list[Window]:
+        """Return windows to sample, blocks x blocks at most."""
+        ...
+
+
+@runtime_checkable
 class Patchy(Protocol):
     """A RasterReader that knows, without reading, where it has no data."""
 
@@ -82,16 +91,20 @@ class Patchy(Protocol):
         ...
 
 
-def blank(raster: RasterReader, windows: Iterable[Window]) -> bytes:
-    """Tell in which windows a raster knows, without reading, that no pixel is valid.
+def blank(raster: RasterReader, windows: Iterable[Window]) -> Iterator[bool]:
+    """Tell of each window whether a raster knows, without reading, that no pixel is valid."""
+    known = raster if isinstance(raster, Patchy) else None
+    return (known is not None and known.empty(window) for window in windows)
 
-    Returns:
-        One byte per window, 1 where it knows; nothing where it knows of none.
-    """
-    if not isinstance(raster, Patchy):
-        return b""
-    known = bytes(raster.empty(window) for window in windows)
-    return known if any(known) else b""
+
+def holding(
+    raster: RasterReader, grid: Grid, inside: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    """Return the tiles, of some or (None) of all, that may hold a valid pixel; None for all."""
+    tiles = range(len(grid)) if inside is None else inside
+    nothing = blank(raster, (grid[index].read for index in tiles))
+    found = tuple(index for index, known in zip(tiles, nothing, strict=True) if not known)
+    return inside if len(found) == len(tiles) else found
 
 
 def sample(
@@ -100,9 +113,9 @@ def sample(
     """Read a lattice of small windows at full resolution, spread over the raster.
 
     Statistics of a run are taken from these: the cost does not depend on the raster's size, the
-    choice not on the tiling, and stale overviews cannot mislead. Small rasters are read whole.
-    Where the lattice mostly misses the data, and the raster knows where that is, as many windows
-    are spread over the data instead.
+    choice not on the tiling, and stale overviews cannot mislead. Small rasters are read whole, and
+    of a Narrowed one no more than it says. Where the lattice mostly misses the data of a Patchy
+    one, as many windows are spread over its data instead.
 
     Args:
         raster: What to read.
@@ -117,6 +130,8 @@ def sample(
         RasterError: No window can be read.
     """
     full = raster.frame.window
+    if isinstance(raster, Narrowed):
+        return _read(raster, raster.windows(blocks, side_px))
     if full.width <= blocks * side_px and full.height <= blocks * side_px:
         try:
             data, valid = raster.read(full)
@@ -125,11 +140,7 @@ def sample(
             log.debug("not all of the raster can be read; sampling it in parts")
             if max(full.shape) <= side_px:
                 side_px = max(1, max(full.shape) // blocks)
-    windows = [
-        Window(x, y, min(x + side_px, full.x1), min(y + side_px, full.y1))
-        for y in _lattice(full.height, blocks, side_px)
-        for x in _lattice(full.width, blocks, side_px)
-    ]
+    windows = lattice(full, blocks, side_px)
     found = _read(raster, windows)
     if isinstance(raster, Patchy) and len(found) < _FEW * len(windows):
         found = _read(raster, _spread(raster.patches(), blocks**2, side_px)) or found
@@ -138,8 +149,9 @@ def sample(
 
 def _read(raster: RasterReader, windows: list[Window]) -> list[tuple[Window, Samples, Valid]]:
     found, failure = [], None
-    known = blank(raster, windows)
-    for window in compress(windows, (not b for b in known)) if known else windows:
+    for window, known in zip(windows, blank(raster, windows), strict=True):
+        if known:
+            continue
         try:
             data, valid = raster.read(window)
         except TileFailedError as error:
@@ -151,6 +163,20 @@ def _read(raster: RasterReader, windows: list[Window]) -> list[tuple[Window, Sam
     if failure is not None:
         log.warning("%s; left out of the statistics", failure)
     return [(window, data, valid) for window, data, valid in found if valid.any()]
+
+
+def lattice(full: Window, blocks: int, side_px: int) -> list[Window]:
+    """Return at most blocks x blocks windows from edge to edge of another, row by row."""
+    return [
+        Window(
+            full.x0 + x,
+            full.y0 + y,
+            min(full.x0 + x + side_px, full.x1),
+            min(full.y0 + y + side_px, full.y1),
+        )
+        for y in _lattice(full.height, blocks, side_px)
+        for x in _lattice(full.width, blocks, side_px)
+    ]
 
 
 def _spread(boxes: NDArray[np.int64], count: int, side: int) -> list[Window]:

@@ -18,6 +18,7 @@ import shapely
 
 from geoseg import remote
 from geoseg.access import Access
+from geoseg.aoi import Within, find_area
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
@@ -49,7 +50,7 @@ from geoseg.prepare import (
     words_asked,
 )
 from geoseg.progress import Progress, Watch, paced
-from geoseg.raster import RasterReader, blank
+from geoseg.raster import RasterReader, holding
 from geoseg.runfolder import RunFolder
 from geoseg.seams import Seam
 from geoseg.store import Failure, Store
@@ -57,6 +58,7 @@ from geoseg.stretch import fit_stretch
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from shapely.geometry.base import BaseGeometry
 
     from geoseg.export.table import Target
 
@@ -93,7 +95,7 @@ class Run:
         return not self.failed
 
     def features(self) -> gpd.GeoDataFrame:
-        """Return the map: id, class, score, area_ha, perimeter_m, n_tiles, seam_iou, geometry."""
+        """Return the map: the columns that README names, and geometry."""
         import geopandas as gpd
 
         suffix = self.path.suffix.lower()
@@ -112,6 +114,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     backend: str | Backend = "spectral",
     models: ModelOptions | None = None,
     boxes: str | Path | gpd.GeoDataFrame | None = None,
+    aoi: str | Path | gpd.GeoDataFrame | BaseGeometry | None = None,
     mask_clouds: str | Backend | None = None,
     tile: int | None = None,
     overlap: int | None = None,
@@ -142,6 +145,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         backend: Name of a backend, as `"grounding-dino+sam2"`, or an object that is one.
         models: How models are loaded and run: device, precision, ground size, offline.
         boxes: A vector layer whose boxes and points a segmenter (`backend="sam2"`) outlines.
+        aoi: Area of interest: polygons of a vector layer in any CRS, or a shapely polygon in the
+            raster's. Nothing else is read, and the map is cut to it.
         mask_clouds: A backend that knows cloud and shadow, as `"csmask"`: those belong to nothing.
         tile: Side of what the backend sees at once, in pixels (1024, or what the backend wants).
         overlap: Pixels that neighbouring tiles share (128, or what the backend needs).
@@ -175,7 +180,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export.table import Target
 
     if models is not None and models.offline:
-        refuse_remote(source=source, boxes=boxes, store=store, scheduler=scheduler)
+        refuse_remote(boxes=boxes, store=store, scheduler=scheduler)
     # What is cheap to find wrong comes first: loading a backend may download its weights.
     asked = words_asked(legend, backend, boxes)
     config = settings(
@@ -191,10 +196,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     )
     offline = models is not None and models.offline
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
-    if scheduler is not None:
-        # Workers of a cluster have a working folder of their own.
-        source = absolute(source)
-    raster = open_source(source, bands, sensor, access)
+    # Workers of a cluster have a working folder of their own.
+    raster = open_source(absolute(source) if scheduler else source, bands, sensor, access)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
@@ -221,12 +224,14 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         check_pixels(raster, keep_going=keep_going)
         warn_of_alpha(sources[0])
 
+    shown = raster if aoi is None else Within(raster, find_area(aoi, raster.frame))
+
     engine = choose_backend(backend, models or ModelOptions(), boxes, mask_clouds)
     config = with_words(config, engine, asked, threshold)
-    engine = engine.fit(raster, config.filled()) if isinstance(engine, Fittable) else engine
+    engine = engine.fit(shown, config.filled()) if isinstance(engine, Fittable) else engine
     config = sized(config, engine, tile, overlap)
     check_memory(config, raster)
-    job = _prepare(raster, engine, config, place)
+    job = _prepare(shown, engine, config, place)
     if (
         composite is not None
         and isinstance(backend, str)
@@ -238,6 +243,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     fingerprint = {
         **config.fingerprint(identity, job.backend.identity),
         "versions": versions(backend, mask_clouds),
+        **({} if job.area is None else {"aoi": job.area.identity}),
     }
     with ExitStack() as stack:
         stack.enter_context(place.hold())
@@ -248,7 +254,10 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
         executor = stack.enter_context(_executor(job, config, devices(models)))
         stitched = _map_of(job, executor, watch, identity)
-        target = Target(final, raster.frame.crs, config.legend, _recipe(fingerprint, job.backend))
+        recipe = _recipe(fingerprint, job.backend)
+        target = Target(
+            final, raster.frame.crs, config.legend, recipe, clipped=job.area is not None
+        )
         failed = job.store.failed()
         count = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:
@@ -256,7 +265,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     return Run(
         final,
         count,
-        len(job.grid),
+        len(job.store.tiles),
         {job.grid.name(i): str(failure) for i, failure in failed.items()},
         stitched.plan.broken,
         watch.seconds,
@@ -275,12 +284,15 @@ def _recipe(fingerprint: Mapping[str, Any], backend: Backend) -> str:
     return json.dumps({**fingerprint, "models": models_of(backend)}, sort_keys=True)
 
 
-def _prepare(raster: RasterReader, engine: Backend, config: RunConfig, place: RunFolder) -> Job:
+def _prepare(shown: RasterReader, engine: Backend, config: RunConfig, place: RunFolder) -> Job:
     """Gather all that a worker needs to know."""
-    grid = Grid(raster.frame.window, config.tile, config.overlap)
-    stretch = fit_stretch(raster, shown_roles(raster.roles, config.composite))
-    store = Store(place.folder, grid, blank(raster, (tile.read for tile in grid)))
-    job = Job(raster, engine, config.filled(), stretch, store, config.batch)
+    grid = Grid(shown.frame.window, config.tile, config.overlap)
+    stretch = fit_stretch(shown, shown_roles(shown.roles, config.composite))
+    area = shown.area if isinstance(shown, Within) else None
+    raster = shown.raster if isinstance(shown, Within) else shown
+    inside = None if area is None else area.tiles(grid)
+    store = Store(place.folder, grid, holding(raster, grid, inside))
+    job = Job(raster, engine, config.filled(), stretch, store, config.batch, area)
     check_halo(job)
     store.check_ours()
     if config.workers > 1 or config.scheduler:
@@ -329,19 +341,20 @@ def _stitch(job: Job, executor: Executor, watch: Watch) -> _Stitched:
     counts = [0] * len(job.grid)
     seams: list[tuple[int, int, Seam]] = []
     notes: dict[str, tuple[str, ...]] = {}
-    total = len(job.grid)
+    tiles = job.store.tiles
+    total = len(tiles)
     watch("stitch", 0, total)
-    full = [index for index in range(total) if not job.store.is_blank(index)]
-    for index, found in zip(full, surely(executor, compare, full), strict=True):
+    compared = surely(executor, compare, tiles)
+    for step, (index, found) in enumerate(zip(tiles, compared, strict=True), 1):
         facts.append(found.facts)
         counts[index] = len(found.facts)
         seams.extend((index, other, seam) for other, seam in found.seams)
         if found.notes:
             notes[job.grid.name(index)] = found.notes
-        watch("stitch", index + 1, total)
+        watch("stitch", step, total)
     pairs, voices = number_labels(counts, seams)
-    tile_of = np.repeat(np.arange(total), counts)
-    scopes = [job.scope(i).trust for i in range(total)]
+    tile_of = np.repeat(np.arange(len(counts)), counts)
+    scopes = [job.scope(i).trust for i in range(len(counts))]
     trust = np.array([(w.x0, w.y0, w.x1, w.y1) for w in scopes], np.int64)
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)

@@ -56,19 +56,19 @@ class Stamp:
             )
 
     def identity(self) -> dict[str, Any]:
-        """Return path, size, time of change and a hash of both ends, JSON-able.
+        """Return path, size, time of change and a hash of both ends as they are now, JSON-able.
 
         Raises:
             RasterError: It cannot be read.
         """
         try:
-            ends = ends_sha256(self.path)
+            now, ends = Path(self.path).stat(), ends_sha256(self.path)
         except OSError as error:
             raise RasterError(f"{self.path} cannot be read: {error.strerror}") from error
         return {
             "path": str(Path(self.path).resolve()),
-            "bytes": self.size,
-            "mtime_ns": self.mtime_ns,
+            "bytes": now.st_size,
+            "mtime_ns": now.st_mtime_ns,
             "ends_sha256": ends,
         }
 

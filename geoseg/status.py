@@ -48,12 +48,11 @@ def status(path: Path) -> Status:
     """
     place = RunFolder.at(path)
     owner = lock.owner(place.path)
-    record = read_record(place.folder) or {"tiles": 0, "blank": 0, "fingerprint": {}}
+    record = read_record(place.folder) or {"tiles": 0, "fingerprint": {}}
     store = Store(place.folder, _grid(record["fingerprint"]))
-    failed = store.failed()
-    done = record["blank"] + len(store.done())
+    done, failed = store.done(), store.failed()
     said = read_progress(place.folder)
-    missing = record["tiles"] - done - len(failed)
+    missing = record["tiles"] - len(done) - len(failed)
     complete = read_completion(place.folder) is not Completion.NO
     ended = said.get("step") == "write" and said.get("done") == said.get("total")
     state = "running" if owner else "complete" if complete else "interrupted"
@@ -63,7 +62,7 @@ def status(path: Path) -> Status:
         state,
         None if owner is None else str(owner),
         record["tiles"],
-        done,
+        len(done),
         {store.grid.name(i): str(failure) for i, failure in failed.items()},
         missing,
         said.get("step"),

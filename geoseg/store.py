@@ -1,8 +1,8 @@
 """What is already done? One folder per run, one file per tile.
 
     NAME.geoseg/run.json       the fingerprint and the number of tiles, written before the first
-    NAME.geoseg/tiles/         one compressed, checksummed file per tile, also if nothing is found;
-                               none for tiles of which the raster knows that they hold no data
+    NAME.geoseg/tiles/         one compressed, checksummed file per tile of the run, also if
+                               nothing is found in it
     NAME.geoseg/failed/        why and how often, for each tile that failed
     NAME.geoseg/progress.json  how far the run is, for `geoseg status`
     NAME.geoseg/complete       the map is at its place: only cleaning up is left
@@ -18,7 +18,8 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -89,12 +90,18 @@ class Store:
     """`NAME.geoseg`."""
     grid: Grid
     """Names the tiles."""
-    blank: bytes = b""
-    """Per tile, whether it is done from the beginning: nothing is there. Empty: none is."""
+    chosen: tuple[int, ...] | None = None
+    """The tiles of the run, in order; every tile of the grid where None."""
 
-    def is_blank(self, index: int) -> bool:
-        """Return whether a tile is done from the beginning."""
-        return bool(self.blank) and self.blank[index] > 0
+    @property
+    def tiles(self) -> Sequence[int]:
+        """The tiles of the run, in order; others are never read, done or failed."""
+        return range(len(self.grid)) if self.chosen is None else self.chosen
+
+    def wants(self, index: int) -> bool:
+        """Tell whether a tile of the grid is one of the run."""
+        place = bisect_left(self.tiles, index)
+        return place < len(self.tiles) and self.tiles[place] == index
 
     def open(
         self, fingerprint: Mapping[str, Any], *, fresh: bool = False, retry_failed: bool = False
@@ -143,7 +150,7 @@ class Store:
     def _begin(self, wanted: dict[str, Any]) -> None:
         # Tiles without a record may be of any run.
         clear(self.folder)
-        record = {"tiles": len(self.grid), "blank": sum(self.blank), "fingerprint": wanted}
+        record = {"tiles": len(self.tiles), "fingerprint": wanted}
         self.folder.write(_RECORD, json.dumps(record, indent=1).encode())
 
     def _check(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -193,8 +200,6 @@ class Store:
 
     def has(self, index: int) -> bool:
         """Return whether a tile is done."""
-        if self.is_blank(index):
-            return True
         try:
             self.folder.read(self._tile(index))
         except FileNotFoundError:
@@ -207,8 +212,6 @@ class Store:
         Raises:
             OutputError: Its file is damaged, or gone: a map without it would look complete.
         """
-        if self.is_blank(index):
-            return Labels.empty()
         try:
             blob = self.folder.read(self._tile(index))
         except FileNotFoundError:
@@ -251,7 +254,7 @@ class Store:
 
     def done(self) -> set[int]:
         """Return the tiles that are done."""
-        return self._listed("tiles", ".tile") | {i for i, b in enumerate(self.blank) if b}
+        return self._listed("tiles", ".tile")
 
     def failed(self) -> dict[int, Failure]:
         """Return why, for each tile that was tried and is not done."""
@@ -262,12 +265,12 @@ class Store:
         names = self.folder.names(under)
         if not names:
             return set()
-        return {i for i in range(len(self.grid)) if f"{self.grid.name(i)}{ending}" in names}
+        return {i for i in self.tiles if f"{self.grid.name(i)}{ending}" in names}
 
     def to_do(self) -> list[int]:
         """Return the tiles that are not done and have not failed too often, in order."""
         tired = {i for i, failure in self.failed().items() if failure.attempts >= TRIES}
-        return sorted(set(range(len(self.grid))) - self.done() - tired)
+        return sorted(set(self.tiles) - self.done() - tired)
 
     def report(self, step: str, done: int, total: int, pace: Pace) -> None:
         """Say how far the run is, to whoever asks from outside."""
@@ -298,7 +301,7 @@ def read_record(folder: Folder) -> dict[str, Any] | None:
         record = {}
     # A damaged record is that of another run.
     known: dict[str, Any] = record if isinstance(record, dict) else {}
-    return {"tiles": 0, "blank": 0, "fingerprint": {}, **known}
+    return {"tiles": 0, "fingerprint": {}, **known}
 
 
 def read_progress(folder: Folder) -> dict[str, Any]:

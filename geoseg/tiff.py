@@ -134,7 +134,8 @@ def _directory(
     for start in range(0, count * entry, entry):
         tag, kind, values = struct.unpack_from(order + "HH" + pointer, body, start)
         placed |= tag in _PLACED
-        if tag not in wanted or kind not in _TYPES:
+        # Only nodata is text: a damaged type must not make text of numbers.
+        if tag not in wanted or kind not in _TYPES or (kind == 2) != (tag == _WANTED["nodata"]):
             continue
         dtype = np.dtype(order + _TYPES[kind])
         length = values * dtype.itemsize

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from geoseg import ArrayRaster, Instances, LandClass, Legend, Pixels
+from geoseg.area import Area
 from geoseg.grid import Grid
 from geoseg.polygons import outlines
 from geoseg.runs import runs_of
@@ -265,6 +266,21 @@ def classes_image(height: int, width: int, random: np.random.Generator, count: i
     image = (clouds.argmax(0) + 1).astype(np.int32)
     image[best < np.quantile(best, random.uniform(0.1, 0.8))] = 0
     return image
+
+
+def areas(frame: Window, random: np.random.Generator) -> Area | None:
+    """Draw an area of interest of one to three stars, with holes, from a sliver to all."""
+    stars = []
+    for _ in range(int(random.integers(1, 4))):
+        count = int(random.integers(3, 9))
+        angle = np.sort(random.random(count)) * 2 * np.pi
+        radius = random.uniform(0.1, 1) * np.hypot(*frame.shape) * random.uniform(0.3, 1, count)
+        centre = random.random(2) * (frame.width, frame.height)
+        xy = centre + np.column_stack((np.cos(angle), np.sin(angle))) * radius[:, None]
+        grid = int(random.choice([1, 4, 256]))
+        stars.append(shapely.make_valid(shapely.Polygon(np.rint(xy * grid) / grid)))
+    whole = stars[0] if len(stars) < 3 else shapely.difference(stars[0], stars[2])
+    return Area.of(np.array([whole, *stars[1:2]], object), frame)
 
 
 @dataclass(frozen=True)

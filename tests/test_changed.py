@@ -101,12 +101,11 @@ def test_an_input_that_is_another_one_is_not_continued(scene, change):
 def test_an_input_that_changes_during_a_run_makes_no_map(scene, change):
     with pytest.raises(RasterError) as caught:
         make(scene, progress=at_a_tile(lambda: change(scene)))
-    assert "the raster was changed while it was read (mtime_ns: " in str(caught.value) or (
-        "(bytes: " in str(caught.value)
-    )
+    assert "the raster was changed while it was read (" in str(caught.value)
+    assert "mtime_ns: " in str(caught.value)
     assert "--fresh" in str(caught.value)
     assert not scene.with_name("map.fgb").exists()
-    with pytest.raises(GeosegError, match=r"begun with other settings|nothing can be read"):
+    with pytest.raises(GeosegError, match=r"begun with other settings|is truncated"):
         make(scene)
 
 

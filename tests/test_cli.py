@@ -13,6 +13,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from rasters import draw, mosaic
 
@@ -152,6 +153,34 @@ def test_plan_reads_no_pixels_and_writes_nothing(run, scene, tmp_path, monkeypat
     plan = json.loads(text)
     assert (plan["tiles"], plan["width"], plan["height"]) == (6, 120, 90)
     assert list(tmp_path.iterdir()) == [scene]
+
+
+def test_an_area_of_interest_in_another_crs_cuts_plan_and_map(run, scene, tmp_path):
+    part = shapely.box(5e5 + 400, 5e6 - 500, 5e5 + 600, 5e6 - 300)
+    layer = gpd.GeoDataFrame(geometry=[part], crs="EPSG:32633")
+    layer.to_crs("EPSG:4326").to_file(tmp_path / "part.gpkg")
+    asked = ("--prompt", "water", "--tile", 64, "--overlap", 48, "--aoi", tmp_path / "part.gpkg")
+    code, text, _ = run("plan", scene, *asked, "--json")
+    assert code == 0
+    tiles = json.loads(text)["tiles"]
+    code, text, _ = run("segment", scene, *asked, "--out", tmp_path / "map.gpkg", "--json")
+    assert code == 0
+    assert json.loads(text.splitlines()[-1])["tiles"] == tiles < 12
+    found = gpd.read_file(tmp_path / "map.gpkg", layer="features")
+    assert found.clipped.tolist() == [True]
+    assert found.area.tolist() == pytest.approx([200 * 200], rel=1e-3)
+
+
+def test_an_area_beside_the_raster_is_refused_in_one_line(run, scene, tmp_path):
+    beside = shapely.box(7e5, 5e6, 7.1e5, 5.1e6)
+    gpd.GeoDataFrame(geometry=[beside], crs="EPSG:32633").to_file(tmp_path / "part.gpkg")
+    for command in (("plan",), ("segment", "--out", tmp_path / "map.gpkg")):
+        asked = ("--prompt", "water", "--aoi", tmp_path / "part.gpkg")
+        code, _, err = run(*command, scene, *asked)
+        assert code == 2
+        assert "does not overlap the raster: it lies in x 17.5" in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "map.gpkg").exists()
 
 
 def test_backends_lists_words_and_what_is_missing(run, monkeypatch):
@@ -356,7 +385,10 @@ def test_offline_is_for_rasters_too(run, tmp_path):
     out = tmp_path / "map.gpkg"
     address = "http://127.0.0.1:9/a.tif?token=SECRET"
     ask = ("segment", address, "--prompt", "water", "--out", out)
-    for options, words in ((("--offline",), "on the network, and --offline"), ((), "network")):
+    for options, words in (
+        (("--offline",), "--offline"),
+        ((), "network"),
+    ):
         code, _, err = run(*ask, *options)
         assert code == 2
         assert words in err

@@ -19,7 +19,7 @@ from scenes import ByIdentity, apart, examples, legend, raster, voronoi
 
 import geoseg
 from geoseg.errors import GeosegError, OutputError
-from geoseg.export.table import failed_path
+from geoseg.export.place import failed_path
 
 IDS, COUNT = apart(voronoi(24, 44, np.random.default_rng(3)))
 SCENE, THINGS = raster(IDS), legend("object")

@@ -14,14 +14,15 @@ import geoseg
 ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
-    ("errors", "window", "interrupts", "lock", "folder", "progress", "memory", "offline"),
-    ("frame", "grid", "runs", "legend", "bands", "instances", "config"),
-    ("access", "archive", "markup", "stamps", "guards", "probe", "library"),
+    ("errors", "window", "interrupts", "lock", "folder", "progress", "memory"),
+    ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
+    ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",
         "scale",
         "raster",
+        "aoi",
         "preflight",
         "caveats",
         "describe",
@@ -44,7 +45,7 @@ LAYERS = (
 HEAVY = ("torch", "transformers", "dask", "geopandas", "matplotlib", "rasterio", "scipy", "pyarrow")
 
 PURE = ("errors", "window", "frame", "grid", "runs", "legend", "bands", "config", "instances",
-        "flatten", "seams", "decide", "polygons")  # fmt: skip
+        "flatten", "seams", "decide", "polygons", "area")  # fmt: skip
 INPUT_OUTPUT = ("rasterio", "pyogrio", "geopandas", "pyarrow", "fiona", "osgeo", "requests")
 
 MODULES = {

@@ -41,6 +41,10 @@ def test_a_prompt_is_a_list_of_classes(text, names):
         ("cafe\u0301, caf\u00e9", "named twice"),
         ("for\x00est", "character U+0000 is not allowed"),
         ("forest\x1b[31m", "character U+001B is not allowed"),
+        ("tree\ud800", "character U+D800 is not allowed"),
+        ("two\twords", "character U+0009 is not allowed"),
+        ("\u0378 unassigned", "character U+0378 is not allowed"),
+        ("x" * 5000, "name: String should have at most 200 characters"),
         ("tree\ue000", "character U+E000 is not allowed"),
         ("x" * 201, "name: String should have at most 200 characters"),
         (",".join(f"c{i}" for i in range(1001)), "at most 1000 items"),
@@ -133,6 +137,10 @@ def test_a_file_says_all_there_is_to_say(tmp_path):
         ('[[class]]\nname = "A"\n[[class]]\nname = "a"', "class 'a' is named twice"),
         ("[[class]]\nname = 3", "class 1 "),
         ("name = forest", "is not TOML"),
+        ('[[class]]\nname = "a"\nthreshold = true', "class 1 'a': threshold: "),
+        ('[[class]]\nname = "a"\nthreshold = "0.3"', "class 1 'a': threshold: "),
+        ('[[class]]\nname = "a"\nname = "b"', "is not TOML"),
+        ('exclusive = "perhaps"\n[[class]]\nname = "a"', "exclusive: "),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_refused_with_field_and_place(tmp_path, text, words):
@@ -161,3 +169,10 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
         Legend.load(tmp_path / "bytes.toml")
+
+
+@pytest.mark.parametrize(
+    "name", ["مياه", "a\u200bb", "👨\u200d👩\u200d👧", "草地", "<b>", "$(x)", "=1", "%s{0}"]
+)
+def test_names_of_any_script_are_kept_as_they_are(name):
+    assert [c.name for c in Legend.parse(name).classes] == [name]

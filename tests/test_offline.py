@@ -19,9 +19,12 @@ import rasterio
 from affine import Affine
 
 import geoseg
+from geoseg import offline
+from geoseg.access import is_network
 from geoseg.config import ModelOptions
 from geoseg.errors import ConfigError
-from geoseg.offline import harden, harden_worker, is_remote
+from geoseg.executors import Processes
+from geoseg.offline import harden
 
 ROOT = Path(geoseg.__file__).parents[1]
 HOSTILE = {
@@ -92,6 +95,8 @@ def call(line: list[str], **env: str) -> subprocess.CompletedProcess[str]:
         ("map.tif", False),
         ("/data/100%/a b.tif", False),
         ("file:///data/map.tif", False),
+        ("zip:///data/a.zip!map.tif", False),
+        ("zip+https://host/a.zip!map.tif", True),
         ("C:\\data\\map.tif", False),
         ("/vsizip/a.zip/map.tif", False),
         ("https://host/map.tif", True),
@@ -101,11 +106,11 @@ def call(line: list[str], **env: str) -> subprocess.CompletedProcess[str]:
         ("/VSICURL/http:/host/map.tif", True),
         ("tcp://127.0.0.1:8786", True),
         ("WMS:http://host/wms?LAYERS=a", True),
-        ("file://x\nhttp://host", False),
+        ("simplecache::s3://bucket/runs", True),
     ],
 )
 def test_what_is_on_a_network(place, remote):
-    assert is_remote(place) is remote
+    assert is_network(place) is remote
 
 
 @pytest.mark.parametrize(
@@ -118,8 +123,6 @@ def test_offline_refuses_places_on_a_network(scene, tmp_path, option, value):
     with pytest.raises(ConfigError, match=f"^--{option} .* is on the network") as caught:
         geoseg.segment(scene, "water", out=tmp_path / "m.gpkg", models=models, **{option: value})
     assert "pw" not in str(caught.value)
-    with pytest.raises(ConfigError, match=r"^RASTER s3://b/a.tif is on the network"):
-        geoseg.segment("s3://b/a.tif", "water", out=tmp_path / "m.gpkg", models=models)
     assert not list(tmp_path.iterdir())
 
 
@@ -128,14 +131,18 @@ def test_the_network_stays_open_to_gdal_where_it_is_asked_for(monkeypatch):
         monkeypatch.setenv(name, value)
     harden("https://host/map.tif", None)
     assert "CPL_VSIL_CURL_ALLOWED_FILENAME" not in os.environ
+    harden("map.vrt", None, trusted=True)
+    assert "CPL_VSIL_CURL_ALLOWED_FILENAME" not in os.environ
     harden("map.tif", None)
     assert os.environ["CPL_VSIL_CURL_ALLOWED_FILENAME"] == "none"
 
 
-def test_a_worker_trusts_files_no_more_than_the_command(monkeypatch):
-    monkeypatch.setenv("GDAL_VRT_ENABLE_PYTHON", "YES")
-    harden_worker()
-    assert os.environ["GDAL_VRT_ENABLE_PYTHON"] == "NO"
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_worker_trusts_files_no_more_than_the_command(monkeypatch, name):
+    monkeypatch.setenv(name, HOSTILE[name])
+    # The job is what the function is called with first: the name.
+    with Processes(name, 1) as workers:
+        assert list(workers.map(os.getenv, ["unset"])) == [offline.TRUSTLESS[name]]
 
 
 VECTORS = {

@@ -90,7 +90,7 @@ def test_the_commands_for_models_are_ones(monkeypatch):
         with pytest.raises(SystemExit) as done:
             cli.main()
         assert not done.value.code, line
-    assert len(asked) == 4
+    assert len(asked) == 7
     for options in asked:
         for part in filter(None, _parts(options["backend"].removeprefix("everything:"))[::2]):
             assert _named(part)[0] in available()

@@ -315,14 +315,14 @@ def test_the_order_of_tiles_does_not_matter(tmp_path: Path, monkeypatch: pytest.
     from geoseg.store import Store
 
     ids, classes = objects((90, 100), voronoi, np.random.default_rng(4))
-    in_order = Store.missing
+    in_order = Store.to_do
     orders = (
         lambda found: found,
         lambda found: found[::-1],
         lambda found: found[::2] + found[1::2],
     )
     for name, order in enumerate(orders):
-        monkeypatch.setattr(Store, "missing", lambda self, o=order: o(in_order(self)))
+        monkeypatch.setattr(Store, "to_do", lambda self, o=order: o(in_order(self)))
         geoseg.segment(
             raster(ids),
             OBJECTS,

@@ -96,3 +96,16 @@ def test_any_damage_is_one_kind_of_error(tmp_path_factory, data):
     for directory in found:
         assert directory.block_bytes >= 0
         directory.geokey(3072)
+
+
+@pytest.mark.parametrize("tag", [256, 277, 324, 325])
+def test_a_number_that_is_typed_as_text_is_not_taken_for_one(tmp_path, tag):
+    content = bytearray(draw(tmp_path / "a.tif", **LAYOUTS["tiles"]).read_bytes())
+    first = int.from_bytes(content[4:8], "little") + 2
+    mark = tag.to_bytes(2, "little")
+    at = next(k for k in range(first, len(content), 12) if content[k : k + 2] == mark)
+    content[at + 2] = 2
+    with io.BytesIO(content) as file:
+        found = directories(file, len(content))
+    numbers = [found[0].offsets, found[0].sizes, *found[0].values.values()]
+    assert all(values.dtype.kind == "u" for values in numbers)

@@ -20,6 +20,7 @@ from geoseg.errors import BackendError
 from geoseg.legend import LandClass, Legend
 from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader
+from geoseg.vectors import check_both_placed, read_layer
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -139,6 +140,7 @@ class Given:
         import geopandas as gpd
 
         frame = raster.frame
+        check_both_placed(self.crs, self.source, frame.crs)
         shapes = gpd.GeoSeries(self.geometry, crs=self.crs)
         if self.crs is not None and frame.crs is not None:
             try:
@@ -148,22 +150,7 @@ class Given:
                     f"{self.source} cannot be brought to the raster's coordinate reference system; "
                     "reproject it with ogr2ogr -t_srs first"
                 ) from error
-        elif (self.crs is None) != (frame.crs is None):
-            lacks = self.source if self.crs is None else "the raster"
-            raise BackendError(
-                f"{lacks} has no coordinate reference system, the other has one; set it with "
-                "ogr2ogr -a_srs or gdal_edit -a_srs"
-            )
-        back = ~frame.transform
-        in_pixels = shapely.transform(
-            shapes.to_numpy(),
-            lambda xy: np.column_stack(
-                (
-                    back.a * xy[:, 0] + back.b * xy[:, 1] + back.c,
-                    back.d * xy[:, 0] + back.e * xy[:, 1] + back.f,
-                )
-            ),
-        )
+        in_pixels = shapely.transform(shapes.to_numpy(), frame.to_pixels)
         bounds: NDArray[np.float64] = shapely.bounds(in_pixels)
         return bounds
 
@@ -200,30 +187,15 @@ def given(layer: str | Path | gpd.GeoDataFrame) -> Given:
             of the raster, points are points. A column `class` names their classes.
 
     Raises:
-        BackendError: It cannot be read, or holds no geometry.
+        ConfigError: It cannot be read, or holds no geometry.
     """
-    import geopandas as gpd
-
-    source = "the layer of boxes"
-    if isinstance(layer, str | Path):
-        source = str(layer)
-        try:
-            Path(layer).stat()
-        except (OSError, ValueError) as error:
-            raise BackendError(f"no such file: {layer} (--boxes takes a vector layer)") from error
-        try:
-            layer = gpd.read_file(layer)
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise BackendError(f"{source} is no vector layer that can be read: {reason}") from error
-    if not isinstance(layer, gpd.GeoDataFrame):
-        raise BackendError(f"{source} has no geometry; --boxes takes boxes or points")
-    layer = layer[~(layer.geometry.is_empty | layer.geometry.isna())].explode(ignore_index=True)
-    if layer.empty:
-        raise BackendError(f"{source} has no features; --boxes takes boxes or points")
+    features, source = read_layer(layer, "--boxes", "boxes or points", "the layer of boxes")
+    features = features.explode(ignore_index=True)
     names: tuple[str, ...] = ()
-    if CLASS_COLUMN in layer:
-        nobody = layer[CLASS_COLUMN].isna() | (layer[CLASS_COLUMN].astype(str).str.strip() == "")
-        names = tuple(layer[CLASS_COLUMN].astype(str).where(~nobody, _NAMELESS))
-    crs = None if layer.crs is None else layer.crs.to_wkt()
-    return Given(layer.geometry.to_numpy(), names, crs, source)
+    if CLASS_COLUMN in features:
+        nobody = features[CLASS_COLUMN].isna() | (
+            features[CLASS_COLUMN].astype(str).str.strip() == ""
+        )
+        names = tuple(features[CLASS_COLUMN].astype(str).where(~nobody, _NAMELESS))
+    crs = None if features.crs is None else features.crs.to_wkt()
+    return Given(features.geometry.to_numpy(), names, crs, source)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from geoseg.export.table import COLUMNS, FORMATS, check_output, format_of
+from geoseg.export.place import FORMATS, check_output, format_of
+from geoseg.export.table import COLUMNS
 from geoseg.export.write import write
 
 __all__ = ["COLUMNS", "FORMATS", "check_output", "format_of", "write"]

@@ -1,33 +1,31 @@
-"""What does the output layer look like, and may it be written where it is asked for?"""
+"""What do the layers of an output look like? The features, and the tiles that failed."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import OutputError
 from geoseg.legend import Legend
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import shapely
 
     from geoseg.features import Features
 
 COLUMNS = ("id", "class", "score", "area_ha", "perimeter_m", "n_tiles", "seam_iou")
 
-FORMATS = {
-    ".gpkg": "GPKG",
-    ".parquet": "Parquet",
-    ".fgb": "FlatGeobuf",
-    ".geojson": "GeoJSON",
-}
-"""Formats by file name ending."""
-
 LAYER = "features"
 FAILED_LAYER = "failed_tiles"
+
+REASON_CHARS = 500
+"""Most characters of the reason of a failed tile; what libraries say may be a megabyte."""
+
+Failed = list[tuple[str, str, "shapely.Polygon"]]
+"""Name, reason and outline (in the CRS of the map) of each tile that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,70 +40,25 @@ class Target:
     """Gives class indices their names."""
     recipe: str
     """JSON of what made the map, stored in the file where the format can."""
+    clipped: bool = False
+    """Whether the map is cut to an area of interest, and says of each feature if it is cut."""
 
 
-def format_of(path: str | Path) -> str:
-    """Return the format that a file name asks for.
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A layer to write."""
 
-    Raises:
-        OutputError: Its ending is not one of FORMATS.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise OutputError(
-            f"output '{path}' has the ending '{suffix}', which is no known format; "
-            f"--out takes {', '.join(FORMATS)}"
-        )
-    return FORMATS[suffix]
-
-
-def failed_path(path: Path) -> Path:
-    """Return where failed tiles go if the format has one layer only."""
-    return path.with_name(f"{path.stem}_{FAILED_LAYER}{path.suffix}")
+    name: str
+    """What it is called in formats that name layers."""
+    shape: str
+    """Type of its geometries: `MultiPolygon` or `Polygon`."""
+    fields: pa.Schema
+    """Columns; the last is the geometry as WKB."""
+    batches: Iterable[pa.RecordBatch]
+    """Its rows, once."""
 
 
-def check_output(
-    path: Path, *, overwrite: bool, crs: str | None, sources: Sequence[str] = ()
-) -> None:
-    """Refuse an output that could not be written in the end, before any work.
-
-    Raises:
-        OutputError: Says why, and what to change.
-    """
-    kind = format_of(path)
-    if path.is_dir():
-        raise OutputError(f"output {path} is a folder; give a file name in it")
-    if path.exists() and any(Path(s).exists() and path.samefile(s) for s in sources):
-        raise OutputError(f"output {path} is the input; give another --out")
-    if path.exists() and not path.is_file():
-        raise OutputError(f"output {path} is not a regular file; give another --out")
-    if path.exists() and not overwrite:
-        raise OutputError(f"output {path} is already there; pass --overwrite to replace it")
-    side = failed_path(path)
-    if kind != "GPKG" and side.exists() and not overwrite:
-        raise OutputError(f"{side} is already there; pass --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(f"output folder {path.parent} does not exist; make it first")
-    if kind == "GeoJSON" and crs is None:
-        raise OutputError(
-            "GeoJSON is always longitude and latitude, and the raster has no CRS; "
-            "use .gpkg, .parquet or .fgb"
-        )
-    _probe(path)
-
-
-def _probe(path: Path) -> None:
-    try:
-        # Nameless where the system can: a run that is killed here leaves nothing.
-        with tempfile.TemporaryFile(prefix=".geoseg-", dir=path.parent) as file:
-            file.write(b"?")
-    except OSError as error:
-        raise OutputError(
-            f"output folder {path.parent} is not writable: {error.strerror}"
-        ) from error
-
-
-def schema() -> pa.Schema:
+def schema(target: Target) -> pa.Schema:
     """Return the Arrow schema of the layer; geometry is WKB."""
     import pyarrow as pa
 
@@ -118,19 +71,53 @@ def schema() -> pa.Schema:
             ("perimeter_m", pa.float64()),
             ("n_tiles", pa.int32()),
             ("seam_iou", pa.float64()),
+            *([("clipped", pa.bool_())] if target.clipped else []),
             ("geometry", pa.binary()),
         ]
     )
 
 
+def feature_layer(found: Iterable[Features], target: Target) -> Layer:
+    """Return the features as a layer."""
+    return Layer(LAYER, "MultiPolygon", schema(target), record_batches(found, target))
+
+
+def failed_layer(failed: Failed) -> Layer:
+    """Return the tiles that failed as a layer: tile, reason, outline."""
+    import pyarrow as pa
+    import shapely
+
+    fields = pa.schema([("tile", pa.string()), ("reason", pa.string()), ("geometry", pa.binary())])
+    names, reasons, outlines = zip(*failed, strict=True)
+    turned = shapely.orient_polygons(list(outlines), exterior_cw=False)
+    columns = [list(names), [plain(r) for r in reasons], list(shapely.to_wkb(turned))]
+    rows = pa.RecordBatch.from_arrays(
+        [pa.array(c, f.type) for c, f in zip(columns, fields, strict=True)], schema=fields
+    )
+    return Layer(FAILED_LAYER, "Polygon", fields, [rows])
+
+
+def plain(text: str) -> str:
+    """Return text that every format can hold: one line, no control characters, not too long.
+
+    NUL would cut the text of a GeoPackage, and a lone surrogate is no UTF-8.
+    """
+    # What spaces and control characters take away is found in a stretch, not in a megabyte.
+    stretch = text[: 4 * REASON_CHARS]
+    kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in stretch)
+    line = " ".join(kept.split())
+    cut = len(line) > REASON_CHARS or len(text) > len(stretch)
+    return line[: REASON_CHARS - 1] + "…" if cut else line
+
+
 def record_batches(found: Iterable[Features], target: Target) -> Iterator[pa.RecordBatch]:
-    """Turn features into Arrow record batches, one each."""
+    """Turn features into Arrow record batches, one each; what is not finite becomes null."""
     import numpy as np
     import pyarrow as pa
     import shapely
 
     names = np.array([c.name for c in target.legend.classes], dtype=object)
-    fields = schema()
+    fields = schema(target)
     for features in found:
         columns: list[Any] = [
             features.number,
@@ -140,11 +127,15 @@ def record_batches(found: Iterable[Features], target: Target) -> Iterator[pa.Rec
             features.perimeter_m,
             features.n_tiles,
             features.seam_iou,
+            *([features.clipped] if target.clipped else []),
             shapely.to_wkb(features.geometry),
         ]
         yield pa.RecordBatch.from_arrays(
             [
-                pa.array(column, field.type, from_pandas=True)
+                # GeoJSON has no number for infinity: GDAL leaves out the whole column.
+                pa.array(column, field.type, mask=~np.isfinite(column))
+                if pa.types.is_floating(field.type)
+                else pa.array(column, field.type)
                 for column, field in zip(columns, fields, strict=True)
             ],
             schema=fields,

@@ -1,46 +1,34 @@
 """How is a file written so that it is whole or not there?
 
-The file grows in the run folder, is checked, flushed to disk and renamed. A run that is killed
-leaves it there, where the next one removes it.
+write in the run folder -> flush -> check -> rename -> flush the folder -> read back
+
+A run that is killed leaves what it wrote in the run folder, where the next one removes it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import warnings
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import pyogrio
-import pyproj
-import shapely
 
-from geoseg.errors import OutputError
-from geoseg.export.table import (
-    FAILED_LAYER,
-    LAYER,
-    Target,
-    failed_path,
-    format_of,
-    record_batches,
-    schema,
-)
-from geoseg.folder import flush_names
+from geoseg.export.check import LostError, check
+from geoseg.export.formats import in_crs_of, write_layer
+from geoseg.export.place import failed_path, format_of
+from geoseg.export.publish import Draft, digest, publish, settle
+from geoseg.export.table import Failed, Layer, Target, failed_layer, feature_layer
+from geoseg.export.tally import Given
+from geoseg.export.trouble import explain
 
 if TYPE_CHECKING:
     from geoseg.features import Features
 
-EPOCH = "1970-01-01T00:00:00.000Z"
-"""GeoPackage stores a time of change; a fixed one keeps equal maps equal, byte for byte."""
-
-Failed = list[tuple[str, str, shapely.Polygon]]
-"""Name, reason and outline (in the CRS of the map) of each tile that failed."""
+_TROUBLE = (OSError, RuntimeError, pa.ArrowException, sqlite3.Error, LostError)
+"""What the writers and readers raise; pyogrio's errors are RuntimeErrors."""
 
 
 class Place(Protocol):
@@ -67,149 +55,60 @@ def write(target: Target, found: Iterable[Features], failed: Failed, place: Plac
         place: Where files grow; is told before the map gets its name.
 
     Raises:
-        OutputError: It could not be written completely; nothing is left at the final path.
+        WriteFailedError: It could not be written completely; what was at the final path is still
+            there, and what is done is kept.
+        OutputError: The place is in use, or the format cannot hold the map.
     """
-    scratch = place.scratch
-    growing = scratch / f"map{target.path.suffix}"
-    counter = _Counter()
-    kind = format_of(target.path)
-    batches = counter.count(record_batches(found, target))
-    try:
-        _remove(scratch)
-        scratch.mkdir(parents=True)
-        if kind == "Parquet":
-            _write_parquet(growing, batches, target)
+    features = feature_layer(found, target)
+    holes = [failed_layer(failed)] if failed else []
+    beside = None if format_of(target.path) == "GPKG" else failed_path(target.path)
+    told = None
+    with _scratch(target.path, place.scratch) as folder:
+        if beside is None:
+            whole, count = _draft(folder, target.path, [features, *holes], target)
         else:
-            _write_gdal(growing, batches, target, kind)
-        written = _count(growing, kind)
-        if written != counter.total:
-            raise OutputError(
-                f"{target.path} was not written completely ({written} of {counter.total} "
-                "features); is the disk full?"
-            )
-        # A map that lacks tiles must never be seen without the file that tells which.
-        if failed:
-            _write_failed(growing, target, failed, kind)
-        place.announce(growing, target.path)
-        _publish(growing, target.path)
-        if not failed and kind != "GPKG":
-            failed_path(target.path).unlink(missing_ok=True)
-    except (OSError, pa.ArrowException, pyogrio.errors.DataSourceError, RuntimeError) as error:
-        raise OutputError(f"cannot write {target.path}: {error}") from error
+            whole, count = _draft(folder, target.path, [features], target)
+            told = _draft(folder, beside, holes, target)[0] if holes else None
+        try:
+            place.announce(whole.part, whole.final)
+            publish(whole, told, beside)
+        except OSError as error:
+            raise explain(target.path, error) from error
+    return count
+
+
+@contextmanager
+def _scratch(final: Path, folder: Path) -> Iterator[Path]:
+    """Make an empty folder, and remove it; that it cannot be removed is no reason to fail."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise explain(final, error) from error
+    try:
+        yield folder
     finally:
-        _remove(scratch)
-    return counter.total
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-class _Counter:
-    """Counts what passes through a stream."""
-
-    def __init__(self) -> None:
-        self.total = 0
-
-    def count(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            self.total += batch.num_rows
-            yield batch
-
-
-def _write_gdal(path: Path, batches: Iterator[pa.RecordBatch], target: Target, kind: str) -> None:
-    crs = target.crs
-    if kind == "GeoJSON":
-        batches, crs = _to_lonlat(batches, target.crs or ""), "OGC:CRS84"
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": EPOCH, "OGR_SQLITE_SYNCHRONOUS": "OFF"})
-    options: dict[str, Any] = {}
-    if kind == "GPKG":
-        # QGIS before 3.38 warns about the 1.4 that GDAL writes now.
-        options = {
-            "dataset_options": {"VERSION": "1.3"},
-            "layer_metadata": {"geoseg": target.recipe},
-        }
-    if kind == "GeoJSON":
-        options = {"layer_options": {"RFC7946": "YES"}}
-    with warnings.catch_warnings():
-        # A raster without a CRS was announced when it was opened.
-        warnings.filterwarnings("ignore", "'crs' was not provided")
-        pyogrio.write_arrow(
-            pa.RecordBatchReader.from_batches(schema(), batches),
-            path,
-            layer=LAYER,
-            driver=kind,
-            geometry_name="geometry",
-            geometry_type="MultiPolygon",
-            crs=crs,
-            **options,
-        )
-
-
-def _to_lonlat(batches: Iterator[pa.RecordBatch], crs: str) -> Iterator[pa.RecordBatch]:
-    to_lonlat = pyproj.Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
-    place = schema().get_field_index("geometry")
-    for batch in batches:
-        geometries = shapely.from_wkb(batch.column(place).to_numpy(zero_copy_only=False))
-        moved = shapely.transform(
-            geometries, lambda xy: np.column_stack(to_lonlat.transform(xy[:, 0], xy[:, 1]))
-        )
-        moved = shapely.orient_polygons(moved, exterior_cw=False)
-        yield batch.set_column(place, "geometry", pa.array(shapely.to_wkb(moved), pa.binary()))
-
-
-def _write_parquet(path: Path, batches: Iterator[pa.RecordBatch], target: Target) -> None:
-    """Write GeoParquet 1.1 (https://geoparquet.org/releases/v1.1.0): WKB and its metadata."""
-    crs = None if target.crs is None else pyproj.CRS.from_wkt(target.crs).to_json_dict()
-    geo = {
-        "version": "1.1.0",
-        "primary_column": "geometry",
-        "columns": {
-            "geometry": {
-                "encoding": "WKB",
-                "geometry_types": ["MultiPolygon"],
-                "crs": crs,
-                "orientation": "counterclockwise",
-            }
-        },
-    }
-    fields = schema().with_metadata({"geo": json.dumps(geo), "geoseg": target.recipe})
-    with pq.ParquetWriter(path, fields, compression="zstd") as writer:
-        for batch in batches:
-            writer.write_batch(batch.cast(fields))
-
-
-def _count(path: Path, kind: str) -> int:
-    if kind == "Parquet":
-        return int(pq.read_metadata(path).num_rows)
-    layer = LAYER if kind == "GPKG" else None
-    return int(pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"])
-
-
-def _write_failed(growing: Path, target: Target, failed: Failed, kind: str) -> None:
-    import geopandas as gpd
-
-    names, reasons, tiles = zip(*failed, strict=True)
-    frame = gpd.GeoDataFrame(
-        {"tile": names, "reason": reasons}, geometry=list(tiles), crs=target.crs
-    )
-    if kind == "GPKG":
-        frame.to_file(growing, layer=FAILED_LAYER, driver=kind, mode="a")
-        return
-    other = growing.with_stem(FAILED_LAYER)
-    if kind == "Parquet":
-        frame.to_parquet(other)
-    elif kind == "GeoJSON" and target.crs is not None:
-        frame.to_crs("OGC:CRS84").to_file(other, driver=kind)
-    else:
-        frame.to_file(other, driver=kind)
-    _publish(other, failed_path(target.path))
-
-
-def _publish(growing: Path, final: Path) -> None:
-    """Make sure that the bytes are on disk, then give the file its name."""
-    with growing.open("rb+") as file:
-        os.fsync(file.fileno())
-    growing.replace(final)
-    flush_names(final.parent)
+def _draft(folder: Path, final: Path, layers: list[Layer], target: Target) -> tuple[Draft, int]:
+    """Write layers to a file and check it; returns the rows of the first layer, too."""
+    # Its name is short, whatever the final one is: SQLite puts `-journal` after it.
+    kind, part = format_of(final), folder / f"{layers[0].name}{final.suffix.lower()}"
+    given: list[Given] = []
+    try:
+        for layer in layers:
+            moved, crs = in_crs_of(kind, layer, target.crs)
+            given.append(Given(moved, is_rounded=kind == "GeoJSON"))
+            write_layer(part, kind, given[-1].layer, crs, target.recipe)
+        settle(part)
+        # Reads all of it from the disk in one go; the check then finds it in memory.
+        sha256 = digest(part)
+        check(part, kind, given, crs, target.recipe)
+        return Draft(part, final, sha256), given[0].rows.count
+    except _TROUBLE as error:
+        broke = next((g.error for g in given if g.error is not None), None)
+        if broke is not None:
+            # Not the writer failed, but what the features come from.
+            raise broke from None
+        raise explain(final, error) from error

@@ -6,6 +6,7 @@ of fsspec may be, a put is whole or nothing by itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from geoseg.errors import MissingDependencyError, OutputError, WriteFailedError
+
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
+"""Some network file systems cannot flush a folder."""
 
 
 class Folder(Protocol):
@@ -154,12 +158,15 @@ class RemoteFolder:
 
 
 def flush_names(folder: Path) -> None:
-    """Make sure that a renamed file keeps its name when the power fails."""
+    """Make sure that a renamed file keeps its name when the power fails, where that can be done."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)
 

@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 
     from geoseg.export.table import Target
 
-
 _REPORT_EVERY_S = 2.0
 """How often a run folder is told how far the run is."""
 
@@ -179,7 +178,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     from geoseg.export import check_output
     from geoseg.export.table import Target
 
-    if models is not None and models.offline:
+    offline = models is not None and models.offline
+    if offline:
         refuse_remote(boxes=boxes, store=store, scheduler=scheduler)
     # What is cheap to find wrong comes first: loading a backend may download its weights.
     asked = words_asked(legend, backend, boxes)
@@ -194,7 +194,6 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         memory=memory,
         scheduler=scheduler,
     )
-    offline = models is not None and models.offline
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
     # Workers of a cluster have a working folder of their own.
     raster = open_source(absolute(source) if scheduler else source, bands, sensor, access)

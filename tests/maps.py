@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from scripts import benchmark
 
 from geoseg.export import format_of
 from geoseg.export.formats import in_crs_of, write_layer
@@ -14,17 +14,7 @@ from geoseg.export.table import Layer, Target, failed_layer, feature_layer
 from geoseg.export.tally import Given
 from geoseg.legend import Legend
 
-
-def _benchmark() -> Any:
-    path = Path(__file__).parents[1] / "benchmarks" / "faults.py"
-    spec = importlib.util.spec_from_file_location("faults_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-FAULTS = _benchmark()
+FAULTS = benchmark("faults")
 
 
 @dataclass(frozen=True)

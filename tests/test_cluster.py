@@ -51,7 +51,7 @@ def workers():
         n_workers=2,
         threads_per_worker=2,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         silence_logs=50,
         env={"PYTHONPATH": str(Path(__file__).parent)},
     ) as found:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
-import sys
-from pathlib import Path
 
 import pytest
+from scripts import benchmark
 
-import geoseg
 from geoseg.legend import Legend
-
-FILE = Path(geoseg.__file__).parents[1] / "benchmarks" / "fuzz.py"
 
 
 @pytest.fixture(scope="module")
 def fuzz():
-    if not FILE.exists():
-        pytest.skip("the benchmarks are not beside the package")
-    spec = importlib.util.spec_from_file_location("fuzz", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["fuzz"]
+    return benchmark("fuzz")
 
 
 @pytest.mark.parametrize(

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from scripts import benchmark
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
 
 
-def _benchmark() -> Any:
-    path = Path(__file__).parents[1] / "benchmarks" / "kill.py"
-    spec = importlib.util.spec_from_file_location("kill_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-KILL = _benchmark()
+KILL = benchmark("kill")
 
 
 @pytest.fixture

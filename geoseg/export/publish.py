@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -15,9 +14,6 @@ from geoseg.errors import WriteFailedError
 from geoseg.export.place import check_unused
 from geoseg.export.trouble import KEPT
 from geoseg.folder import flush_names
-
-_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
-"""Some network file systems cannot flush a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +68,15 @@ def publish(whole: Draft, failed: Draft | None, beside: Path | None) -> None:
     if failed is not None:
         with _restored(failed):
             _replace(failed)
+            flush_names(failed.final.absolute().parent)
             _replace(whole)
     else:
         _replace(whole)
-        if beside is not None:
-            beside.unlink(missing_ok=True)
-    _flush_names(whole.final.parent)
+    # From here on the new map is there: nothing is put back.
+    flush_names(whole.final.absolute().parent)
+    if failed is None and beside is not None and os.path.lexists(beside):
+        beside.unlink()
+        flush_names(beside.absolute().parent)
     for draft in (whole, failed):
         if draft is not None:
             _read_back(draft)
@@ -108,15 +107,6 @@ def _replace(draft: Draft) -> None:
             f"cannot replace {draft.final} ({error.strerror}): it may be open in another program "
             f"(QGIS?); close it there and run the same command again ({KEPT})"
         ) from error
-    _flush_names(draft.final.parent)
-
-
-def _flush_names(folder: Path) -> None:
-    try:
-        flush_names(folder.absolute())
-    except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
 
 
 def _read_back(draft: Draft) -> None:

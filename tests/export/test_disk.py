@@ -195,6 +195,22 @@ def test_failed_tiles_stay_with_their_map(tmp_path, monkeypatch, call, number):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["map.fgb", "map_failed_tiles.fgb"]
 
 
+def test_a_map_that_is_there_keeps_its_failed_tiles(tmp_path, monkeypatch):
+    """If the folder cannot be flushed after the last rename, the old ones must not come back."""
+    put(tmp_path / "whole.fgb")
+    out = tmp_path / "map.fgb"
+    old = older(out, ".fgb")
+
+    def flush(_folder):
+        if seen(out)[0] != old[0]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(publishing, "flush_names", flush)
+    with pytest.raises(WriteFailedError, match="the disk reports an input/output error"):
+        put(out)
+    assert seen(out) == seen(tmp_path / "whole.fgb")
+
+
 def test_a_file_that_another_program_holds_is_told(tmp_path, monkeypatch):
     out = tmp_path / "map.gpkg"
 

@@ -38,8 +38,13 @@ app = typer.Typer(
     help="Polygons out of imagery with words.",
 )
 
-Raster = Annotated[
-    str, typer.Argument(metavar="RASTER", help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://")
+Rasters = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RASTER...",
+        help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://. Several on one pixel grid, or a "
+        "folder of them, are one mosaic: where they overlap, the first counts",
+    ),
 ]
 Prompt = Annotated[
     str | None,
@@ -120,7 +125,7 @@ def main_options(
 
 @app.command()
 def segment(
-    raster: Raster,
+    raster: Rasters,
     out: Annotated[Path, typer.Option("--out", help=".gpkg, .parquet, .fgb or .geojson")],
     prompt: Prompt = None,
     legend: LegendFile = None,
@@ -196,7 +201,7 @@ def segment(
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""
-    harden(raster, boxes, trusted=trust_input)
+    harden(*raster, boxes, trusted=trust_input)
     if boxes is not None:
         load_vectors()
     if offline:
@@ -246,7 +251,7 @@ def segment(
 
 @app.command()
 def plan(
-    raster: Raster,
+    raster: Rasters,
     prompt: Prompt = None,
     legend: LegendFile = None,
     aoi: Aoi = None,
@@ -261,7 +266,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a run will do: tiles, memory, output size. Reads no pixels."""
-    harden(raster, trusted=trust_input)
+    harden(*raster, trusted=trust_input)
     from dataclasses import asdict
 
     from geoseg.access import Access

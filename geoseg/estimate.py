@@ -15,11 +15,11 @@ from geoseg.aoi import find_area
 from geoseg.config import RunConfig
 from geoseg.detect import SPARE
 from geoseg.errors import ConfigError
-from geoseg.geotiff import GeoTiff
 from geoseg.grid import Grid
 from geoseg.legend import Legend
-from geoseg.prepare import open_source
-from geoseg.raster import RasterReader
+from geoseg.mosaic import files
+from geoseg.prepare import Source, open_source
+from geoseg.raster import RasterReader, holding
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -66,7 +66,7 @@ class Plan:
 
 
 def plan(  # noqa: PLR0913  options as those of `segment`
-    source: str | Path | RasterReader,
+    source: Source,
     legend: str | Legend,
     config: RunConfig | None = None,
     *,
@@ -78,7 +78,7 @@ def plan(  # noqa: PLR0913  options as those of `segment`
     """Say what a run will do, without reading a pixel.
 
     Args:
-        source: A raster file, URL, or an open reader.
+        source: As `segment`.
         legend: Classes: `"forest, water"` or a Legend.
         config: Tile, overlap, workers; its legend is replaced by `legend`.
         bands: As `segment`.
@@ -91,10 +91,12 @@ def plan(  # noqa: PLR0913  options as those of `segment`
     grid = Grid(raster.frame.window, settings.tile, settings.overlap)
     shape = raster.frame.window
     tiles, read_px, mapped_px = len(grid), _read_px(grid), float(shape.area)
-    if aoi is not None:
-        area = find_area(aoi, raster.frame)
-        chosen = area.tiles(grid)
+    area = None if aoi is None else find_area(aoi, raster.frame)
+    chosen = holding(raster, grid, None if area is None else area.tiles(grid))
+    if chosen is not None:
         tiles, read_px = len(chosen), sum(grid[i].read.area for i in chosen)
+        mapped_px = min(float(read_px), mapped_px)
+    if area is not None:
         mapped_px = min(float(shapely.area(area.polygons).sum()), mapped_px)
     megapixels = mapped_px / 1e6
     return Plan(
@@ -127,7 +129,7 @@ def memory_mb(raster: RasterReader, config: RunConfig) -> int:
     tile_px = min(config.tile, frame.width) * min(config.tile, frame.height)
     # One batch is at the backend, another waits; a picture and validity are 4 bytes per pixel.
     read = min(2 * config.batch + SPARE, len(grid))
-    cache = raster.cache_bytes(grid[0].read.height) if isinstance(raster, GeoTiff) else 0
+    cache = max((f.cache_bytes(grid[0].read.height) for f in files(raster)), default=0)
     held = (cache + tile_px * (BYTES_PER_PX + (sample_bytes + 4) * read)) / 2**20
     apart = config.workers * (WORKER_MEMORY_MB + held) if config.workers > 1 else held
     return round(BASE_MEMORY_MB + apart)

@@ -91,9 +91,9 @@ def compare(job: Job, index: int) -> Compared:
     labels = job.store.get(index)
     mine = job.scope(index)
     seams = []
-    for other in filter(job.store.wants, job.grid.neighbours(index)):
+    for other in filter(job.store.wants, job.grid.neighbours(index)) if len(labels.runs) else ():
         theirs = job.store.get(other)
-        if len(labels.runs) and len(theirs.runs):
+        if len(theirs.runs):
             seams.append((other, link(labels, theirs, mine, job.scope(other), job.is_cover)))
     return Compared(labels.facts, tuple(seams), labels.notes)
 

@@ -12,22 +12,25 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg import guards, vrt
+from geoseg import guards, remote, vrt
 from geoseg.access import Access, is_local, is_network, without_secrets
 from geoseg.bands import Band
+from geoseg.blocks import Blocks, find_blocks
 from geoseg.caveats import check_projection, declared_nodata, tiff_pages, warn_of_nodata
-from geoseg.describe import describe
+from geoseg.describe import Description, describe
 from geoseg.errors import RasterError, TileFailedError
 from geoseg.frame import Frame
 from geoseg.preflight import check_ascii_grid, check_sources
@@ -39,6 +42,8 @@ from geoseg.stamps import Stamp
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _THREADS = 2
 """Threads that decode blocks; they share the handle's cache, as several readers would not."""
@@ -109,24 +114,33 @@ class GeoTiff:
             # Before each read: GDAL reads a lost source as black once it has failed.
             for stamp in self.stamps:
                 stamp.check(window)
-            with _gdal(self._opened, self.cache_bytes(window.height), trusted=self.trusted):
-                dataset = self._dataset()
-                data = self._samples(dataset, where)
-                valid = self._valid(dataset, data, where)
+            data, valid = self._patiently(lambda: self._read(where))
         except RasterioError as error:
             # Never again through this handle: what failed once may read as black.
-            self._local.dataset = None
+            self.close()
             by = " over the network" if self.networked else ""
             raise TileFailedError(
                 f"cannot read columns {window.x0}..{window.x1}, rows {window.y0}..{window.y1} "
                 f"of {self.path}{by}: {_reason(error)}"
             ) from error
         except Exception:
-            self._local.dataset = None
+            self.close()
             raise
         if self.palette is not None:
             data = np.moveaxis(self.palette[data[0].astype(np.uint8)], -1, 0)
         return data, valid
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        return remote.patiently(act, self.path, renew=self.close) if self.networked else act()
+
+    def _read(self, where: RasterioWindow) -> tuple[Samples, Valid]:
+        with self._gdal(self.cache_bytes(where.height)):
+            dataset = self._dataset()
+            data = self._samples(dataset, where)
+            return data, self._valid(dataset, data, where)
+
+    def _gdal(self, cache_bytes: int = CACHE_BYTES[0]) -> rasterio.Env:
+        return _gdal(self._opened, cache_bytes, trusted=self.trusted, networked=self.networked)
 
     def cache_bytes(self, rows: int) -> int:
         """Return how much GDAL keeps of the file when windows of so many rows are read.
@@ -135,11 +149,44 @@ class GeoTiff:
         """
         least, most = CACHE_BYTES
         # An eighth is GDAL's own: what is kept of a block besides its pixels.
-        return min(max(least, (rows + self.block_rows) * self.row_bytes * 9 // 8), most)
+        whole = (rows + self.block_rows) * self.row_bytes * 9 // 8
+        held = whole if self._blocks is None else round(whole * self._blocks.widest)
+        return min(max(least, held), most)
 
     @property
     def _opened(self) -> str:
         return self.gdal_name or self.path
+
+    def empty(self, window: Window) -> bool:
+        """Tell whether no block of a window was ever written: such read as nodata."""
+        return self._blocks is not None and self._blocks.empty(window)
+
+    def patches(self) -> NDArray[np.int64]:
+        """Return (n, 4) boxes outside of which nothing was ever written."""
+        full = self.frame.window
+        if self._blocks is None:
+            return np.array([(full.x0, full.y0, full.x1, full.y1)], np.int64)
+        return self._blocks.boxes(full)
+
+    @cached_property
+    def _blocks(self) -> Blocks | None:
+        if self.mask != "nodata" or None in self.nodata:
+            return None
+
+        def find() -> Blocks | None:
+            with self._gdal():
+                return find_blocks(self._dataset(), self.indexes)
+
+        try:
+            return self._patiently(find)
+        except RasterioError:
+            return None
+
+    def close(self) -> None:
+        """Close the handle of this thread; the next read opens another."""
+        dataset = self._local.__dict__.pop("dataset", None)
+        if dataset is not None:
+            dataset.close()
 
     def _dataset(self) -> DatasetReader:
         dataset = getattr(self._local, "dataset", None)
@@ -180,6 +227,8 @@ class GeoTiff:
             "bands": list(self.indexes),
             "roles": dict(sorted(self.roles.items())),
         }
+        if self.networked:
+            known.update(remote.identity(self._opened))
         if self.stamps:
             own, *sources = self.stamps
             known.update(own.identity())
@@ -216,9 +265,11 @@ def open_raster(
     origin = recognise(str(path), access)
     page, stamps = _sources(origin, access)
     check_opens(origin.shown, origin.gdal_name, origin.driver)
-    try:
+    networked = _is_networked(origin, page)
+
+    def look() -> Description:
         with (
-            _gdal(origin.gdal_name, trusted=access.trust_input),
+            _gdal(origin.gdal_name, trusted=access.trust_input, networked=networked),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -233,6 +284,10 @@ def open_raster(
                     warn_of_sidecars(
                         origin.file, origin.driver, found.frame.transform, placed=placed
                     )
+                return found
+
+    try:
+        found = remote.patiently(look, origin.shown, remote.SOON_S) if networked else look()
     except (RasterioError, CRSError, UnicodeDecodeError) as error:
         # The last two come of names and numbers that damage made unreadable.
         reason = without_secrets(str(error))
@@ -248,7 +303,7 @@ def open_raster(
         driver=origin.driver,
         stamps=stamps,
         trusted=access.trust_input,
-        networked=_is_networked(origin, page),
+        networked=networked,
     )
 
 
@@ -303,11 +358,16 @@ def warn_of_alpha(raster: GeoTiff) -> None:
         )
 
 
-def _gdal(name: str, cache_bytes: int = CACHE_BYTES[0], *, trusted: bool = False) -> rasterio.Env:
+def _gdal(
+    name: str,
+    cache_bytes: int = CACHE_BYTES[0],
+    *,
+    trusted: bool = False,
+    networked: bool = False,
+) -> rasterio.Env:
     # rasterio hands the first to GDALSetCacheMax, which takes bytes, not GDAL's usual megabytes.
     settings: dict[str, Any] = {"GDAL_CACHEMAX": cache_bytes, "GDAL_NUM_THREADS": _THREADS}
     settings.update(guards.options(network=is_network(name), trusted=trusted))
-    if is_network(name):
-        # Listing the folder of a remote file costs requests; side-cars matter on local disks only.
-        settings["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
+    if networked:
+        settings.update(remote.options())
     return rasterio.Env(**settings)

@@ -203,13 +203,15 @@ def _is_raster(name: str, access: Access) -> bool:
 
 
 def check_pixels(raster: RasterReader, *, keep_going: bool = False) -> None:
-    """Read a small raster once as a whole; look at nothing of a large one.
+    """Read a small raster once as a whole; look at nothing of a large one, or one on a network.
 
     Raises:
         RasterError: It is damaged, and not told to keep going; or nothing of it can be read.
     """
     full = raster.frame.window
-    if full.area * sum(np.dtype(band.dtype).itemsize for band in raster.bands) > SMALL_BYTES:
+    large = full.area * sum(np.dtype(band.dtype).itemsize for band in raster.bands) > SMALL_BYTES
+    # Over a network all would be fetched twice.
+    if large or getattr(raster, "networked", False):
         return
     try:
         _, valid = raster.read(full)
@@ -217,9 +219,7 @@ def check_pixels(raster: RasterReader, *, keep_going: bool = False) -> None:
         if keep_going:
             sample(raster)
             return
-        # Each try over a network may wait for its time-out.
-        far = getattr(raster, "networked", False)
-        first = error if far else _first_failure(raster, error)
+        first = _first_failure(raster, error)
         raise RasterError(
             f"{first}: a block is damaged, or cannot be reached; fetch the file again, or pass "
             "--keep-going to map the rest"

@@ -7,12 +7,12 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from geoseg.access import Access
+from geoseg.access import Access, is_local
 from geoseg.backends import Backend
 from geoseg.backends.compose import cloudless, load, needs_words, packages
 from geoseg.bands import parse
@@ -25,14 +25,17 @@ from geoseg.config import (
 )
 from geoseg.detect import least_halo
 from geoseg.errors import BackendError, ConfigError
-from geoseg.geotiff import open_raster
 from geoseg.legend import LandClass, Legend
+from geoseg.mosaic import open_rasters
 from geoseg.raster import RasterReader
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
 T = TypeVar("T")
+
+Source = str | Path | Sequence[str | Path] | RasterReader
+"""A raster file or URL, several or a folder of them that are one mosaic, or an open reader."""
 
 _NAME_BYTES = 240
 """Most bytes of an output's name: file systems take 255, `_failed_tiles` comes on top."""
@@ -135,23 +138,33 @@ def _checked(backend: object) -> Backend:
 
 
 def open_source(
-    source: str | Path | RasterReader,
+    source: Source,
     bands: str | Mapping[str, int] | None,
     sensor: str | None,
     access: Access | None = None,
 ) -> RasterReader:
-    """Return the reader of a raster.
+    """Return the reader of a raster, or of several as one.
 
     Raises:
         RasterError: It cannot be used.
         ConfigError: Bands it does not have, or bands for an open reader.
     """
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | Sequence):
         if bands is not None or sensor is not None:
             raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
         return source
     roles = parse(bands) if isinstance(bands, str) else bands
-    return open_raster(source, roles, sensor, access)
+    names = [source] if isinstance(source, str | Path) else source
+    return open_rasters(names, roles, sensor, access)
+
+
+def absolute(source: Source) -> Source:
+    """Return a source whose files have whole paths."""
+    if isinstance(source, str | Path):
+        return Path(source).absolute() if is_local(str(source)) else source
+    if isinstance(source, Sequence):
+        return [Path(name).absolute() if is_local(str(name)) else name for name in source]
+    return source
 
 
 def versions(*backends: str | Backend | None) -> dict[str, str]:

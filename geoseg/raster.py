@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from geoseg.bands import Band
 from geoseg.errors import RasterError, TileFailedError
 from geoseg.frame import Frame, horizontal_wkt
+from geoseg.grid import Grid
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,13 @@ Valid = NDArray[np.bool_]
 
 HUGE = 1e30
 """Float samples beyond this are fill, whatever the metadata says (-3.4e38 is a common habit)."""
+
+
+_FEW = 0.25
+"""Windows of the lattice with data, as a part of all, below which the data is looked for."""
+
+_STEPS = 0.7548776662466927, 0.5698402909980532
+"""Multiples of these, less their whole parts, fill a square evenly (Roberts's R2 sequence)."""
 
 
 class RasterReader(Protocol):
@@ -70,6 +78,35 @@ class Narrowed(Protocol):
         ...
 
 
+@runtime_checkable
+class Patchy(Protocol):
+    """A RasterReader that knows, without reading, where it has no data."""
+
+    def empty(self, window: Window) -> bool:
+        """Tell whether surely no pixel of the window is valid."""
+        ...
+
+    def patches(self) -> NDArray[np.int64]:
+        """Return (n, 4) boxes x0, y0, x1, y1 in pixels; no pixel outside of them is valid."""
+        ...
+
+
+def blank(raster: RasterReader, windows: Iterable[Window]) -> Iterator[bool]:
+    """Tell of each window whether a raster knows, without reading, that no pixel is valid."""
+    known = raster if isinstance(raster, Patchy) else None
+    return (known is not None and known.empty(window) for window in windows)
+
+
+def holding(
+    raster: RasterReader, grid: Grid, inside: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    """Return the tiles, of some or (None) of all, that may hold a valid pixel; None for all."""
+    tiles = range(len(grid)) if inside is None else inside
+    nothing = blank(raster, (grid[index].read for index in tiles))
+    found = tuple(index for index, known in zip(tiles, nothing, strict=True) if not known)
+    return inside if len(found) == len(tiles) else found
+
+
 def sample(
     raster: RasterReader, blocks: int = 8, side_px: int = 128
 ) -> list[tuple[Window, Samples, Valid]]:
@@ -77,7 +114,8 @@ def sample(
 
     Statistics of a run are taken from these: the cost does not depend on the raster's size, the
     choice not on the tiling, and stale overviews cannot mislead. Small rasters are read whole, and
-    of a Narrowed one no more than it says.
+    of a Narrowed one no more than it says. Where the lattice mostly misses the data of a Patchy
+    one, as many windows are spread over its data instead.
 
     Args:
         raster: What to read.
@@ -92,9 +130,9 @@ def sample(
         RasterError: No window can be read.
     """
     full = raster.frame.window
-    offered = raster.windows(blocks, side_px) if isinstance(raster, Narrowed) else None
-    small = full.width <= blocks * side_px and full.height <= blocks * side_px
-    if offered is None and small:
+    if isinstance(raster, Narrowed):
+        return _read(raster, raster.windows(blocks, side_px))
+    if full.width <= blocks * side_px and full.height <= blocks * side_px:
         try:
             data, valid = raster.read(full)
             return [(full, data, valid)] if valid.any() else []
@@ -102,8 +140,18 @@ def sample(
             log.debug("not all of the raster can be read; sampling it in parts")
             if max(full.shape) <= side_px:
                 side_px = max(1, max(full.shape) // blocks)
+    windows = lattice(full, blocks, side_px)
+    found = _read(raster, windows)
+    if isinstance(raster, Patchy) and len(found) < _FEW * len(windows):
+        found = _read(raster, _spread(raster.patches(), blocks**2, side_px)) or found
+    return found
+
+
+def _read(raster: RasterReader, windows: list[Window]) -> list[tuple[Window, Samples, Valid]]:
     found, failure = [], None
-    for window in lattice(full, blocks, side_px) if offered is None else offered:
+    for window, known in zip(windows, blank(raster, windows), strict=True):
+        if known:
+            continue
         try:
             data, valid = raster.read(window)
         except TileFailedError as error:
@@ -129,6 +177,22 @@ def lattice(full: Window, blocks: int, side_px: int) -> list[Window]:
         for y in _lattice(full.height, blocks, side_px)
         for x in _lattice(full.width, blocks, side_px)
     ]
+
+
+def _spread(boxes: NDArray[np.int64], count: int, side: int) -> list[Window]:
+    """Return at most `count` windows inside the boxes, evenly by area; each lies in one box."""
+    ends = np.cumsum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    if len(boxes) == 0:
+        return []
+    windows: dict[Window, None] = {}
+    for k in range(count):
+        box = boxes[np.searchsorted(ends, (k + 0.5) / count * ends[-1], "right")].tolist()
+        x, y = (
+            low + int(max(high - low - side, 0) * (k * step % 1))
+            for low, high, step in zip(box[:2], box[2:], _STEPS, strict=True)
+        )
+        windows[Window(x, y, min(x + side, box[2]), min(y + side, box[3]))] = None
+    return list(windows)
 
 
 def _lattice(size: int, blocks: int, side: int) -> list[int]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from geoseg.access import Access, is_local
+from geoseg import remote
+from geoseg.access import Access
 from geoseg.aoi import Within, find_area
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
@@ -28,13 +29,16 @@ from geoseg.errors import BackendError, ConfigError, RasterError
 from geoseg.estimate import check_memory
 from geoseg.executors import Executor, Processes, Serial, surely
 from geoseg.features import Features, batches, compare, draw, number_labels
-from geoseg.geotiff import GeoTiff, warn_of_alpha
+from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.memory import Budget
+from geoseg.mosaic import files
 from geoseg.offline import refuse_remote
 from geoseg.preflight import check_pixels
 from geoseg.prepare import (
+    Source,
+    absolute,
     choose_backend,
     destination,
     devices,
@@ -46,7 +50,7 @@ from geoseg.prepare import (
     words_asked,
 )
 from geoseg.progress import Progress, Watch, paced
-from geoseg.raster import RasterReader
+from geoseg.raster import RasterReader, holding
 from geoseg.runfolder import RunFolder
 from geoseg.seams import Seam
 from geoseg.store import Failure, Store
@@ -102,7 +106,7 @@ class Run:
 
 
 def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs
-    source: str | Path | RasterReader,
+    source: Source,
     legend: str | Legend | None = None,
     *,
     out: str | Path | None = None,
@@ -133,7 +137,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     """Turn a raster and words into polygons.
 
     Args:
-        source: A raster file, URL, or an open reader.
+        source: A raster file or URL; several on one pixel grid, or a folder of them, which are read
+            as one mosaic (of two that are valid in a pixel the first counts); or an open reader.
         legend: Classes: `"forest, water"` or a Legend; None for backends that need no words.
         out: `.gpkg`, `.parquet`, `.fgb` or `.geojson`; a temporary file where None.
         backend: Name of a backend, as `"grounding-dino+sam2"`, or an object that is one.
@@ -190,7 +195,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         scheduler=scheduler,
     )
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
-    raster = open_source(_seen_by_all(source, scheduler), bands, sensor, access)
+    # Workers of a cluster have a working folder of their own.
+    raster = open_source(absolute(source) if scheduler else source, bands, sensor, access)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
@@ -200,17 +206,22 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     ours = place.continues() and not fresh
     if retry_failed and not ours:
         raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
-    source_path = raster.path if isinstance(raster, GeoTiff) else ""
+    sources = files(raster)
 
     def check_place() -> None:
         # A run that was killed between writing and cleaning up finds its own output.
         own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
-        check_output(final, overwrite=overwrite or own, crs=raster.frame.crs, source=source_path)
+        check_output(
+            final,
+            overwrite=overwrite or own,
+            crs=raster.frame.crs,
+            sources=[s.path for s in sources],
+        )
 
     check_place()
-    if isinstance(raster, GeoTiff):
+    if sources:
         check_pixels(raster, keep_going=keep_going)
-        warn_of_alpha(raster)
+        warn_of_alpha(sources[0])
 
     shown = raster if aoi is None else Within(raster, find_area(aoi, raster.frame))
 
@@ -269,15 +280,6 @@ def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
     return tuple(getattr(backend, "facts", tuple)())
 
 
-def _seen_by_all(
-    source: str | Path | RasterReader, scheduler: str | None
-) -> str | Path | RasterReader:
-    """Return a path as workers see it, which have a working folder of their own."""
-    if scheduler is not None and isinstance(source, str | Path) and is_local(str(source)):
-        return Path(source).absolute()
-    return source
-
-
 def _recipe(fingerprint: Mapping[str, Any], backend: Backend) -> str:
     return json.dumps({**fingerprint, "models": models_of(backend)}, sort_keys=True)
 
@@ -288,7 +290,8 @@ def _prepare(shown: RasterReader, engine: Backend, config: RunConfig, place: Run
     stretch = fit_stretch(shown, shown_roles(shown.roles, config.composite))
     area = shown.area if isinstance(shown, Within) else None
     raster = shown.raster if isinstance(shown, Within) else shown
-    store = Store(place.folder, grid, None if area is None else area.tiles(grid))
+    inside = None if area is None else area.tiles(grid)
+    store = Store(place.folder, grid, holding(raster, grid, inside))
     job = Job(raster, engine, config.filled(), stretch, store, config.batch, area)
     check_halo(job)
     store.check_ours()
@@ -325,6 +328,7 @@ class _Stitched:
 
 def _map_of(job: Job, executor: Executor, watch: Watch, identity: Mapping[str, Any]) -> _Stitched:
     detect_all(job, executor, lambda done, total: watch("detect", done, total))
+    remote.tell()
     changes = difference(identity, job.raster.identity())
     if changes:
         raise RasterError(

@@ -1,7 +1,8 @@
 """What is already done? One folder per run, one file per tile.
 
     NAME.geoseg/run.json       the fingerprint and the number of tiles, written before the first
-    NAME.geoseg/tiles/         one compressed, checksummed file per tile, empty tiles too
+    NAME.geoseg/tiles/         one compressed, checksummed file per tile of the run, also if
+                               nothing is found in it
     NAME.geoseg/failed/        why and how often, for each tile that failed
     NAME.geoseg/progress.json  how far the run is, for `geoseg status`
     NAME.geoseg/complete       the map is at its place: only cleaning up is left

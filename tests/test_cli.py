@@ -71,6 +71,31 @@ def test_a_map_is_made_and_reported(run, scene, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["map.gpkg", "scene.tif"]
 
 
+def test_several_rasters_or_a_folder_of_them_are_one(run, scene, tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    with rasterio.open(scene) as source:
+        data, place = source.read(), source.transform
+    parts = [
+        write(
+            folder / f"{x}.tif",
+            data[..., x : x + 40],
+            transform=place @ Affine.translation(x, 0),
+            photometric="MINISBLACK",
+        )
+        for x in (0, 40, 80)
+    ]
+    maps = []
+    for sources in ([scene], parts, [folder]):
+        out = tmp_path / f"{len(maps)}.gpkg"
+        assert run("segment", *sources, "--prompt", "water", "--out", out)[0] == 0
+        maps.append(gpd.read_file(out, layer="features"))
+    assert maps[0].equals(maps[1])
+    assert maps[0].equals(maps[2])
+    planned = [run("plan", *s, "--prompt", "water", "--json")[1] for s in ([scene], [folder])]
+    assert planned[0] == planned[1]
+
+
 def test_a_fourth_band_marked_alpha_is_near_infrared_if_the_user_says_so(run, scene, tmp_path):
     with rasterio.open(scene) as source:
         marked = write(tmp_path / "marked.tif", source.read(), photometric="RGB", alpha="YES")

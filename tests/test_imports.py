@@ -16,7 +16,7 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window", "interrupts", "lock", "folder", "progress", "memory"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
-    ("access", "archive", "markup", "stamps", "guards", "probe", "offline"),
+    ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",
@@ -26,7 +26,10 @@ LAYERS = (
         "preflight",
         "caveats",
         "describe",
+        "blocks",
+        "remote",
         "geotiff",
+        "mosaic",
         "pixels",
         "backends",
     ),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rasterio.shutil import copy as gdal_copy
 from rasters import draw, mosaic
 
-from geoseg import guards
+from geoseg import guards, remote
 from geoseg.access import Access
 from geoseg.errors import RasterError, TileFailedError
 from geoseg.geotiff import open_raster
@@ -152,7 +152,8 @@ def test_what_lies_outside_the_folder_is_for_trusted_input(tmp_path):
         assert open_raster(path, access=TRUSTED).read(Window(0, 0, 4, 4))[1].all()
 
 
-def test_nothing_is_asked_of_the_network(tmp_path, listener):
+def test_nothing_is_asked_of_the_network(tmp_path, listener, monkeypatch):
+    monkeypatch.setattr(remote, "PAUSES_S", ())
     port, knocks = listener
     url = f"/vsicurl/http://127.0.0.1:{port}/a.tif"
     path = mosaic(tmp_path / "m.vrt", (url, 0), relative="0")

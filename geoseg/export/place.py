@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def failed_path(path: Path) -> Path:
     return path.with_name(os.fsdecode(name) + tail)
 
 
-def check_output(path: Path, *, overwrite: bool, crs: str | None, source: str = "") -> None:
+def check_output(
+    path: Path, *, overwrite: bool, crs: str | None, sources: Sequence[str] = ()
+) -> None:
     """Refuse an output that could not be written in the end, before any work.
 
     Raises:
@@ -70,7 +73,7 @@ def check_output(path: Path, *, overwrite: bool, crs: str | None, source: str = 
         )
     if path.is_dir():
         raise OutputError(f"output {path} is a folder; give a file name in it")
-    if source and path.exists() and Path(source).exists() and path.samefile(source):
+    if path.exists() and any(Path(s).exists() and path.samefile(s) for s in sources):
         raise OutputError(f"output {path} is the input; give another --out")
     if path.exists() and not path.is_file():
         raise OutputError(f"output {path} is not a regular file; give another --out")

@@ -32,7 +32,7 @@ distributed = pytest.importorskip("distributed", reason="the extra dask is not i
 from distributed.diagnostics.plugin import SchedulerPlugin  # noqa: E402
 
 from geoseg import cluster  # noqa: E402
-from geoseg.cluster import Cluster  # noqa: E402
+from geoseg.cluster import Cluster, connection  # noqa: E402
 
 IDS, COUNT = apart(voronoi(90, 100, np.random.default_rng(5)))
 CUT = {"tile": 40, "overlap": 8}
@@ -296,8 +296,8 @@ def test_workers_that_do_not_see_the_tiles_are_refused_before_the_first(workers,
 
 
 def test_workers_with_other_packages_are_refused(workers, job, monkeypatch):
-    ours = cluster._versions
-    monkeypatch.setattr(cluster, "_versions", lambda names: {**ours(names), "geoseg": "9.9"})
+    ours = cluster.versions
+    monkeypatch.setattr(cluster, "versions", lambda names: {**ours(names), "geoseg": "9.9"})
     with (
         pytest.raises(ConfigError, match=r"its scheduler has geoseg \S+, here is 9.9; install the"),
         Cluster(job, workers.scheduler_address),
@@ -317,7 +317,7 @@ def test_workers_that_see_another_raster_are_refused(workers, job):
 
 
 def test_a_cluster_that_is_not_there_is_one_clear_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_S", 0.5)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -347,7 +347,7 @@ def test_workers_are_counted_once(tmp_path):
 
 
 def test_a_scheduler_without_workers_is_refused(job, monkeypatch):
-    monkeypatch.setattr(cluster, "WORKER_S", 0.3)
+    monkeypatch.setattr(connection, "WORKER_S", 0.3)
     with (
         distributed.LocalCluster(n_workers=0, **QUIETLY) as empty,
         pytest.raises(ConfigError, match="it has no workers; start some: dask worker tcp://"),

@@ -9,51 +9,35 @@ so on until it has killed four; here it is `Lost` with the first, as in `Process
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import pickle
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar
 
-from geoseg.config import difference
 from geoseg.detect import Job
-from geoseg.errors import ConfigError, DeviceLostError, MissingDependencyError, TileFailedError
-from geoseg.executors import AHEAD, DEVICE_LOST, Lost
-from geoseg.store import read_record
+from geoseg.errors import ConfigError, MissingDependencyError, TileFailedError
+from geoseg.executors import AHEAD, Lost
 
 try:
-    import dask
     import distributed
     from distributed.client import ClosedClientError
-    from distributed.comm.core import connect
-    from distributed.core import send_recv
-    from distributed.diagnostics.plugin import WorkerPlugin
     from distributed.scheduler import KilledWorker
-    from distributed.security import Security
-    from distributed.versions import get_package_info
 except ImportError as error:
     raise MissingDependencyError(
         f'--scheduler needs Dask: pip install "geoseg[dask]" ({error})'
     ) from error
 
+from geoseg.cluster.connection import connect_to, quiet
+from geoseg.cluster.worker import Holder, Unfit, apply, differs, forget, versions
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-CONNECT_S = 8
-"""How long to wait for the scheduler."""
-
-WORKER_S = 8
-"""How long to wait for a first worker."""
 
 REBIRTH_S = 30
 """How long to wait for a worker when all have died; a nanny starts a new one in a few seconds."""
@@ -64,11 +48,8 @@ _LOOK_S = 1.0
 _FETCH_S = 2.0
 """After how long to see whether a result still can come; then twice as long."""
 
-_OWN = "geoseg-"
+OWN = "geoseg-"
 """Begins the name under which workers hold a job; the client that gave it follows."""
-
-_NOISY = "distributed", "tornado", "asyncio"
-"""What they log of a lost connection, an error says in one line."""
 
 
 @dataclass(slots=True)
@@ -79,13 +60,6 @@ class _Given(Generic[T]):
     item: T
     worker: str
     future: distributed.Future[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Unfit:
-    """In place of a result: the worker cannot do this job."""
-
-    reason: str
 
 
 class Cluster:
@@ -114,9 +88,9 @@ class Cluster:
             ConfigError: No scheduler answers there, it has no workers, or they cannot do the job.
         """
         with ExitStack() as stack:
-            stack.enter_context(_quiet())
-            self._client = stack.enter_context(_connect(self._address))
-            self._check_versions()
+            stack.enter_context(quiet())
+            self._client = stack.enter_context(connect_to(self._address))
+            self._check_packages()
             self._clear_orphans()
             stack.callback(self._take_back)
             self._hand_out()
@@ -132,16 +106,16 @@ class Cluster:
         """Take the job back from the workers, when they have done what they have in hand."""
         self._stack.__exit__(kind, error, trace)
 
-    def _check_versions(self) -> None:
+    def _check_packages(self) -> None:
         found: Any = self._client.get_versions(packages=self._packages)
-        ours = _versions(self._packages)
+        ours = versions(self._packages)
         # The scheduler unpickles what it passes on, but computes nothing.
         told: dict[str, tuple[Any, tuple[str, ...]]] = {
             "its scheduler": (found["scheduler"], ("geoseg",))
         }
         told |= {f"worker {k}": (v, self._packages) for k, v in found["workers"].items()}
         for who, (facts, names) in told.items():
-            other = _difference({k: ours[k] for k in names}, facts["packages"])
+            other = differs({k: ours[k] for k in names}, facts["packages"])
             if other:
                 raise ConfigError(f"--scheduler {self._address}: {who} has {other}")
 
@@ -151,7 +125,7 @@ class Cluster:
             self._withdraw(name)
 
     def _hand_out(self) -> None:
-        holder = Holder(self._job, f"{_OWN}{self._client.id}", _versions(self._packages))
+        holder = Holder(self._job, f"{OWN}{self._client.id}", versions(self._packages))
         try:
             self._client.register_plugin(holder)
         except Exception as error:
@@ -161,7 +135,7 @@ class Cluster:
 
     def _take_back(self) -> None:
         if self._client.status == "running":
-            self._withdraw(f"{_OWN}{self._client.id}")
+            self._withdraw(f"{OWN}{self._client.id}")
 
     def _withdraw(self, name: str) -> None:
         """Take a job from the workers, when they have done what they have in hand of it."""
@@ -169,7 +143,7 @@ class Cluster:
             try:
                 self._client.unregister_worker_plugin(name)
             except Exception:  # noqa: BLE001  a worker died or never had it; others were not asked
-                self._client.run(_forget, name, on_error="ignore")
+                self._client.run(forget, name, on_error="ignore")
         except Exception as error:  # noqa: BLE001  no reason for a run to fail
             log.warning(
                 "workers of %s may keep a job in memory until they restart (%r)",
@@ -213,7 +187,7 @@ class Cluster:
         worker = min(workers, key=lambda w: (in_hand[w], w))
         with self._scheduler():
             future = self._client.submit(
-                apply, f"{_OWN}{self._client.id}", function, item, workers=[worker], pure=False
+                apply, f"{OWN}{self._client.id}", function, item, workers=[worker], pure=False
             )
         return _Given(function, item, worker, future)
 
@@ -224,7 +198,7 @@ class Cluster:
                 return _raise_or_lost(given)
             with suppress(TimeoutError), self._scheduler():
                 found = given.future.result(timeout=patience)
-                if not isinstance(found, _Unfit):
+                if not isinstance(found, Unfit):
                     return found
                 self._leave_out(given.worker, found.reason)
                 self._move(given)
@@ -325,166 +299,10 @@ def _raise_or_lost(given: _Given[T]) -> Lost[T]:
     raise error
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Dask's own words off the terminal."""
-    loggers = [logging.getLogger(name) for name in _NOISY]
-    # Dask sets levels of its own below its name.
-    loggers += [
-        logging.getLogger(name)
-        for name in logging.root.manager.loggerDict
-        if name.startswith(tuple(f"{noisy}." for noisy in _NOISY))
-    ]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _connect(address: str) -> Iterator[distributed.Client]:
-    """Connect to a scheduler that has a worker; leaves it running."""
-    # A thread, because a notebook has a running loop in this one.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, _check_scheduler(address)).result()
-    client = distributed.Client(
-        address, timeout=CONNECT_S, set_as_default=False, direct_to_workers=False
-    )
-    try:
-        try:
-            client.wait_for_workers(1, timeout=WORKER_S)
-        except TimeoutError as error:
-            raise ConfigError(
-                f"--scheduler {address}: it has no workers; start some: dask worker {address}"
-            ) from error
-        yield client
-    finally:
-        client.close(timeout=CONNECT_S)
-
-
-async def _check_scheduler(address: str) -> None:
-    """Ask who answers; a client would wait for a server that is silent, or of another kind."""
-    try:
-        async with asyncio.timeout(CONNECT_S):
-            options = Security().get_connection_args("client")
-            comm = await connect(address, timeout=CONNECT_S, **options)
-            found = await send_recv(comm, op="identity", reply=True, close=True)
-        kind = found["type"]
-    except Exception as error:
-        reason = str(error) or f"waited {CONNECT_S} s"
-        raise ConfigError(
-            f"--scheduler {address}: no Dask scheduler answers there ({reason}); start one: "
-            "dask scheduler"
-        ) from error
-    if kind != "Scheduler":
-        raise ConfigError(f"--scheduler {address}: that is a Dask {kind}; give its scheduler")
-
-
-def _versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Return the versions that are installed here."""
-    found = get_package_info(packages)
-    return {name: found[name] for name in packages}
-
-
-def _difference(ours: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> str | None:
-    """Say where another place has other packages."""
-    for name, version in ours.items():
-        if theirs.get(name) != version:
-            other = theirs.get(name)
-            found = f"no {name}" if other is None else f"{name} {other}"
-            return f"{found}, here is {version}; install the same there"
-    return None
-
-
 def _orphans(dask_scheduler: distributed.Scheduler) -> list[str]:
     """Return the names of jobs whose client is gone; runs in the scheduler."""
     return [
         name
         for name in dask_scheduler.worker_plugins
-        if name.startswith(_OWN) and name.removeprefix(_OWN) not in dask_scheduler.clients
+        if name.startswith(OWN) and name.removeprefix(OWN) not in dask_scheduler.clients
     ]
-
-
-async def _forget(name: str, dask_worker: distributed.Worker) -> None:
-    """Take a job back; runs in a worker."""
-    if name in dask_worker.plugins:
-        await dask_worker.plugin_remove(name)
-
-
-class Holder(WorkerPlugin):
-    """Holds a job in a worker process; one item at a time works on it."""
-
-    def __init__(self, job: Job, name: str, versions: Mapping[str, str | None]) -> None:
-        self.name = name
-        self.content = pickle.dumps(job)
-        self.versions = versions
-        self.facts = job.raster.identity()
-
-    async def setup(self, worker: distributed.Worker) -> None:
-        """Take the job, in a worker that has just been told of it or has just started.
-
-        Raises:
-            ConfigError: This worker cannot do it.
-        """
-        self.lock = threading.Lock()
-        self.worker = worker.address
-        self.job: Job | None = None
-        self.unfit: str | None = "it has not finished to load the job"
-        self.is_checked = False
-        # The worker must go on to answer the scheduler.
-        self.unfit = await asyncio.to_thread(self._load)
-        if self.unfit is not None:
-            raise ConfigError(self.unfit)
-
-    async def teardown(self, worker: distributed.Worker) -> None:  # noqa: ARG002  Dask's signature
-        """Let go of the job when the item in hand is done: nothing is written after the run."""
-        await asyncio.to_thread(self.lock.acquire)
-        self.job, self.unfit = None, "its run has ended"
-        self.lock.release()
-
-    def _load(self) -> str | None:
-        other = _difference(self.versions, _versions(self.versions))
-        if other is not None:
-            return f"worker {self.worker} has {other}"
-        try:
-            self.job = pickle.loads(self.content)  # noqa: S301  the user's own client made it
-            seen = self.job.raster.identity()
-        except Exception as error:  # noqa: BLE001  whatever a backend raises
-            return f"worker {self.worker} cannot load the job ({type(error).__name__}: {error})"
-        self.content = b""
-        changes = difference(self.facts, seen)
-        if changes:
-            return f"worker {self.worker} sees another raster ({'; '.join(changes)})"
-        return None
-
-    def check(self, job: Job) -> None:
-        """See whether tiles of this worker get to the store of the run."""
-        if not self.is_checked and read_record(job.store.folder) is None:
-            self.unfit = (
-                f"worker {self.worker} does not see the run folder {job.store.folder.name}; give "
-                "--store a folder or URL that all workers share"
-            )
-        self.is_checked = True
-
-
-def apply(name: str, function: Callable[[Job, T], R], item: T) -> R | _Unfit:
-    """Return `function(job, item)`; runs in a worker."""
-    worker = distributed.get_worker()
-    holder = cast("Holder", worker.plugins[name])
-    with holder.lock:
-        if holder.job is not None:
-            holder.check(holder.job)
-        if holder.unfit is not None or holder.job is None:
-            return _Unfit(str(holder.unfit))
-        try:
-            return function(holder.job, item)
-        except DeviceLostError:
-            if worker.address.startswith("inproc://"):
-                raise
-            # Only a new process gets a working device again.
-            os._exit(DEVICE_LOST)

@@ -6,10 +6,19 @@ runs with equal fingerprints may share tiles.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from geoseg.errors import ConfigError
 from geoseg.grid import Grid
@@ -92,8 +101,24 @@ class RunConfig(_Settings):
 
     memory: Annotated[ByteSize, Field(ge=1)] | None = None
     """Most bytes of memory that the run may take; does not change the result."""
-    scheduler: Annotated[str, Field(pattern=r"^(tcp|tls|ucx|ws|wss|inproc)://")] | None = None
+    scheduler: str | None = None
     """Address of a Dask scheduler; does not change the result."""
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(tcp|tls|ucx|ws|wss|inproc)://\S+", value):
+            raise ValueError("give the address of a Dask scheduler, as tcp://host:8786")
+        return value
+
+    @model_validator(mode="after")
+    def _one_source_of_workers(self) -> Self:
+        if self.scheduler is not None and self.workers != 1:
+            raise ValueError(
+                f"--workers {self.workers} and --scheduler are both given; the cluster's workers "
+                "count: leave --workers out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:

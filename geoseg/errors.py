@@ -39,6 +39,12 @@ class WriteFailedError(OutputError):
     exit_code: int = 1
 
 
+class ReadFailedError(GeosegError):
+    """A file of a run that could not be read when the run was under way: its store is gone."""
+
+    exit_code: int = 1
+
+
 class OfflineError(GeosegError):
     """A network socket that was asked for where none may be opened."""
 

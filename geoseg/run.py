@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,10 +248,11 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         stack.enter_context(place.hold())
         # Another run may have ended since.
         check_place()
+        # Before the store is opened: what a killed run left at work in a cluster ends first.
+        executor = stack.enter_context(_executor(job, config, models, fingerprint["versions"]))
         job.store.open(fingerprint, fresh=fresh, retry_failed=retry_failed)
         budget = stack.enter_context(Budget(config.memory))
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
-        executor = stack.enter_context(_executor(job, config, devices(models)))
         stitched = _map_of(job, executor, watch, identity)
         recipe = _recipe(fingerprint, job.backend)
         target = Target(
@@ -305,12 +306,14 @@ def _prepare(shown: RasterReader, engine: Backend, config: RunConfig, place: Run
     return job
 
 
-def _executor(job: Job, config: RunConfig, devices: Sequence[str]) -> Executor:
+def _executor(
+    job: Job, config: RunConfig, models: ModelOptions | None, versions: Mapping[str, str]
+) -> Executor:
     if config.scheduler is not None:
         from geoseg.cluster import Cluster
 
-        return Cluster(job, config.scheduler)
-    return Serial(job) if config.workers == 1 else Processes(job, config.workers, devices)
+        return Cluster(job, config.scheduler, versions.keys() - {"gdal"})
+    return Serial(job) if config.workers == 1 else Processes(job, config.workers, devices(models))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -46,17 +47,20 @@ class RunFolder:
 
         Args:
             output: The map.
-            store: Folder or URL of fsspec under which the tiles go; None: beside the output.
+            store: Folder or URL of fsspec under which the tiles go; None: beside the output, or
+                where an unfinished run keeps them.
 
         Raises:
-            OutputError: There can be no such folder: too long a name, a file in the way.
+            OutputError: There can be no such folder: too long a name, a file in the way, a store
+                that cannot be reached; or an unfinished run keeps its tiles in another.
         """
         # Workers may have another working folder.
         path = Path(f"{output.absolute()}{SUFFIX}")
-        folder: Folder = LocalFolder(path)
-        if store is not None:
-            folder = open_folder(f"{store.rstrip('/')}/{path.name}")
+        begun = _where(path)
+        folder: Folder = LocalFolder(path) if begun is None else open_folder(begun)
         try:
+            if store is not None:
+                folder = _under(store, path, begun)
             folder.names()
         except OSError as error:
             raise OutputError(f"cannot use {folder.name}: {error.strerror or error}") from error
@@ -77,9 +81,8 @@ class RunFolder:
                 f"there is no run folder {path}: the run has not begun, or is complete (--keep "
                 "keeps it)"
             )
-        with suppress(FileNotFoundError, ValueError):
-            return cls(path, open_folder(json.loads((path / _POINTER).read_bytes())["store"]))
-        return cls(path, LocalFolder(path))
+        begun = _where(path)
+        return cls(path, LocalFolder(path) if begun is None else open_folder(begun))
 
     def continues(self) -> bool:
         """Return whether an unfinished run is here."""
@@ -156,8 +159,33 @@ class RunFolder:
 
     def _remove_if_empty(self) -> None:
         if read_record(self.folder) is None:
+            if not self.folder.names():
+                self.folder.discard([""])
             local = LocalFolder(self.path)
             if local.names() <= _UNKEPT:
                 local.discard([_SCRATCH, _MADE, _POINTER, lock.NAME])
                 with suppress(OSError):
                     self.path.rmdir()
+
+
+def _where(path: Path) -> str | None:
+    """Return the folder that a run folder names, if tiles are there; or None."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        found = str(json.loads((path / _POINTER).read_bytes())["store"])
+        return found if read_record(open_folder(found)) is not None else None
+    return None
+
+
+def _under(store: str, path: Path, begun: str | None) -> Folder:
+    """Return the folder of a run under a store: that where it was begun, or a new one."""
+    # Outputs of one name in two folders must not share tiles.
+    name = f"{path.stem}-{uuid.uuid4().hex[:8]}{SUFFIX}"
+    new = open_folder(f"{store}{name}" if store.endswith("/") else f"{store}/{name}")
+    if begun is not None and Path(begun).parent == Path(new.name).parent:
+        return open_folder(begun)
+    if begun is not None or read_record(LocalFolder(path)) is not None:
+        raise OutputError(
+            f"--store {store}: the unfinished run of {path.stem} keeps its tiles in "
+            f"{begun or path}; leave --store out to continue it, or remove {path}"
+        )
+    return new

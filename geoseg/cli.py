@@ -173,6 +173,23 @@ def segment(
         int | None,
         typer.Option(help="Pixels that tiles share  [default: 128, or what the backend needs]"),
     ] = None,
+    simplify: Annotated[
+        str | None, typer.Option(help="Farthest an outline may move: 2px, 1.5m", metavar="LENGTH")
+    ] = None,
+    smooth: Annotated[bool, typer.Option("--smooth", help="Round the corners of outlines")] = False,
+    min_area: Annotated[
+        str | None, typer.Option(help="Least area of a polygon: 500m2, 0.5ha, 20px", metavar="AREA")
+    ] = None,
+    min_hole: Annotated[
+        str | None, typer.Option(help="Least area of a hole; smaller are filled", metavar="AREA")
+    ] = None,
+    small: Annotated[
+        str, typer.Option(help="Covers below --min-area: merge (into a neighbour) or drop")
+    ] = "merge",
+    regularize: Annotated[
+        str, typer.Option(help="Classes whose outlines get right angles: building")
+    ] = "",
+    columns: Annotated[str, typer.Option(help="Further columns")] = "",
     workers: Workers = 1,
     batch: Batch = 1,
     memory: Annotated[
@@ -233,6 +250,13 @@ def segment(
             bands=bands,
             sensor=sensor,
             composite=composite,
+            simplify=simplify,
+            smooth=smooth,
+            min_area=min_area,
+            min_hole=min_hole,
+            small=small,
+            regularize=regularize,
+            columns=columns,
             workers=workers,
             batch=batch,
             memory=memory,

@@ -23,6 +23,7 @@ from pydantic import (
 from geoseg.errors import ConfigError
 from geoseg.grid import Grid
 from geoseg.legend import Legend
+from geoseg.units import parse_area, parse_length
 from geoseg.window import Window
 
 DEFAULT_TILE_PX = 1024
@@ -79,6 +80,45 @@ class ModelOptions(_Settings):
     """Ask detectors for one class at a time: slower, and classes do not compete."""
 
 
+class Finish(_Settings):
+    """What is done to outlines when all tiles are done; changes no tile."""
+
+    simplify: str | None = None
+    """Farthest that an outline may move, as `2px` or `1.5m`; None: it follows pixel edges."""
+    smooth: bool = False
+    """Round the corners of outlines."""
+    min_area: str | None = None
+    """Least area of a polygon, as `500m2`; None: any."""
+    min_hole: str | None = None
+    """Least area of a hole, as `200m2`; smaller ones are filled. None: any."""
+    small: Literal["merge", "drop"] = "merge"
+    """What becomes of covers below `min_area`: they go to the neighbour with the longest shared
+    border, or nowhere. Objects are always dropped."""
+    regularize: tuple[str, ...] = ()
+    """Names of classes whose outlines get right angles."""
+    columns: tuple[str, ...] = ()
+    """Further columns of the map."""
+
+    @field_validator("simplify")
+    @classmethod
+    def _is_length(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_length(value)
+        return value
+
+    @field_validator("min_area", "min_hole")
+    @classmethod
+    def _is_area(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_area(value)
+        return value
+
+    @property
+    def reshapes(self) -> bool:
+        """Whether outlines leave the pixel edges."""
+        return self.simplify is not None or self.smooth
+
+
 class RunConfig(_Settings):
     """The settings of a run."""
 
@@ -103,6 +143,8 @@ class RunConfig(_Settings):
     """Most bytes of memory that the run may take; does not change the result."""
     scheduler: str | None = None
     """Address of a Dask scheduler; does not change the result."""
+    finish: Finish = Finish()
+    """What is done to outlines when all tiles are done."""
 
     @field_validator("scheduler")
     @classmethod

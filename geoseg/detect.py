@@ -10,12 +10,13 @@ import logging
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
 from geoseg.area import Area
 from geoseg.backends import Backend
+from geoseg.config import Finish
 from geoseg.errors import BackendError, DeviceLostError, WriteFailedError
 from geoseg.flatten import flatten
 from geoseg.grid import Grid, Tile
@@ -61,6 +62,8 @@ class Job:
     """Most tiles given to the backend at once; does not change the result."""
     area: Area | None = None
     """What is asked for; everything where None."""
+    finish: Finish = field(default_factory=Finish)
+    """What is done to outlines."""
 
     @property
     def grid(self) -> Grid:

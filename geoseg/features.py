@@ -6,9 +6,10 @@ needs the tiles of a band of rows and no more, and memory does not depend on the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import shapely
@@ -62,6 +63,24 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Features whose outlines follow pixel edges, not yet on the ground; picklable."""
+
+    number: Ints
+    """(n,) 1-based, unique in the run."""
+    cls: Ints
+    """(n,) class index."""
+    score: NDArray[np.float64]
+    """(n,) mean score, 0..1."""
+    n_tiles: Ints
+    """(n,) tiles that saw it."""
+    seam_iou: NDArray[np.float64]
+    """(n,) agreement of the tiles where more than one looked, 0..1; NaN where only one did."""
+    outline: NDArray[np.object_]
+    """(n,) shapely MultiPolygons in pixel corner coordinates, as `polygons.outlines` gives them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Finished features, in the raster's CRS."""
 
@@ -81,9 +100,9 @@ class Features:
     """(n,) agreement of the tiles where more than one looked, 0..1; NaN where only one did."""
     geometry: NDArray[np.object_]
     """(n,) shapely MultiPolygons."""
-    clipped: NDArray[np.bool_] | None = None
-    """(n,) whether it reaches the edge of the area of interest, where it may go on outside; None
-    where there is no such area."""
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """(n,) each: further columns by name. `clipped` (bool), where there is an area of interest:
+    whether it reaches the area's edge, where it may go on outside."""
 
 
 def compare(job: Job, index: int) -> Compared:
@@ -169,33 +188,51 @@ def _cuts(runs: Ints) -> list[int]:
     return [*cuts, len(runs)] if len(runs) else []
 
 
-def draw(job: Job, batch: Batch) -> Features:
-    """Return the features of a batch: outlines in pixels, cut, georeferenced and measured."""
+def draw(job: Job, batch: Batch) -> Drawn:
+    """Return the features of a batch: outlines in pixels."""
     runs = [
         _runs_of_tile(job, batch, tile, rows)
         for tile, rows in zip(batch.tiles, batch.labels, strict=True)
     ]
     pixels = outlines(np.concatenate([np.zeros(0, RUN), *runs]), len(batch.table))
-    frame, table = job.raster.frame, batch.table
-    clipped = None
-    if job.area is not None:
-        pixels, clipped = job.area.clip(pixels)
-    area_m2, perimeter_m = frame.measure(pixels)
-    geometry = shapely.set_coordinates(pixels.copy(), frame.to_crs(shapely.get_coordinates(pixels)))
+    table = batch.table
     with np.errstate(invalid="ignore"):
         seam_iou = np.where(table["union"] > 0, table["inter"] / table["union"], np.nan)
-    kept = ~shapely.is_empty(geometry)
-    return Features(
-        (np.arange(len(table)) + batch.first + 1)[kept],
-        table["cls"].astype(np.int64)[kept],
-        table["score"][kept],
-        area_m2[kept] / 1e4,
-        perimeter_m[kept],
-        table["n_tiles"].astype(np.int64)[kept],
-        np.round(seam_iou, 4)[kept],
-        shapely.orient_polygons(geometry[kept], exterior_cw=False),
-        None if clipped is None else clipped[kept],
+    return Drawn(
+        np.arange(len(table)) + batch.first + 1,
+        table["cls"].astype(np.int64),
+        table["score"],
+        table["n_tiles"].astype(np.int64),
+        np.round(seam_iou, 4).astype(np.float64),
+        pixels,
     )
+
+
+def place(job: Job, drawn: Drawn) -> Features:
+    """Return features on the ground: cut to the area of interest, georeferenced and measured."""
+    frame, pixels, extra = job.raster.frame, drawn.outline, {}
+    if job.area is not None:
+        pixels, extra["clipped"] = job.area.clip(pixels)
+    kept = ~shapely.is_empty(pixels)
+    pixels = pixels[kept]
+    area_m2, perimeter_m = frame.measure(pixels)
+    geometry = shapely.set_coordinates(pixels.copy(), frame.to_crs(shapely.get_coordinates(pixels)))
+    return Features(
+        drawn.number[kept],
+        drawn.cls[kept],
+        drawn.score[kept],
+        area_m2 / 1e4,
+        perimeter_m,
+        drawn.n_tiles[kept],
+        drawn.seam_iou[kept],
+        shapely.orient_polygons(geometry, exterior_cw=False),
+        {name: values[kept] for name, values in extra.items()},
+    )
+
+
+def draw_and_place(job: Job, batch: Batch) -> Features:
+    """Return the features of a batch on the ground."""
+    return place(job, draw(job, batch))
 
 
 def _runs_of_tile(job: Job, batch: Batch, tile: int, rows: NDArray[np.void]) -> Runs:

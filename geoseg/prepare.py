@@ -123,6 +123,19 @@ def sized(config: RunConfig, engine: Backend, tile: int | None, overlap: int | N
     return RunConfig.build(**{**dict(config), "tile": wanted, "overlap": shared})
 
 
+def check_composite(composite: str | None, backend: str | Backend, engine: Backend) -> None:
+    """Refuse a composite for a backend that looks at bands.
+
+    Raises:
+        ConfigError: It would be ignored.
+    """
+    looks = getattr(engine, "wants_rgb", False) or not isinstance(backend, str)
+    if composite is not None and not looks:
+        raise ConfigError(
+            f"backend '{backend}' looks at bands, not at a picture: leave --composite out"
+        )
+
+
 def _checked(backend: object) -> Backend:
     if isinstance(backend, type):
         raise BackendError(f"backend {backend.__name__} is a class; pass an object: ...()")
@@ -156,6 +169,12 @@ def open_source(
     roles = parse(bands) if isinstance(bands, str) else bands
     names = [source] if isinstance(source, str | Path) else source
     return open_rasters(names, roles, sensor, access)
+
+
+def listed(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names given as `"one, two"` or one by one."""
+    parts = names.split(",") if isinstance(names, str) else names
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def absolute(source: Source) -> Source:

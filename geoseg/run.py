@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,13 @@ from geoseg.aoi import Within, find_area
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
-from geoseg.config import ModelOptions, RunConfig, difference
+from geoseg.config import Finish, ModelOptions, RunConfig, difference
 from geoseg.decide import SeamPlan, decide, empty_facts
 from geoseg.detect import Job, check_halo
 from geoseg.errors import BackendError, ConfigError, RasterError
 from geoseg.estimate import check_memory
 from geoseg.executors import Executor, Processes, Serial, surely
-from geoseg.features import Features, batches, compare, draw, number_labels
+from geoseg.features import Features, batches, compare, draw_and_place, number_labels
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
@@ -39,9 +39,11 @@ from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     Source,
     absolute,
+    check_composite,
     choose_backend,
     destination,
     devices,
+    listed,
     open_source,
     settings,
     sized,
@@ -121,6 +123,13 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
     composite: str | None = None,
+    simplify: str | None = None,
+    smooth: bool = False,
+    min_area: str | None = None,
+    min_hole: str | None = None,
+    small: str = "merge",
+    regularize: str | Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     workers: int = 1,
     batch: int | None = None,
     memory: str | int | None = None,
@@ -153,6 +162,15 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         bands: 1-based band numbers by role, as `"red=4,green=3,blue=2,nir=8"`.
         sensor: Band order of a known product: rgb, naip, landsat8, sentinel2, planetscope.
         composite: Roles that models are shown as red, green and blue, as `"nir,red,green"`.
+        simplify: Farthest that an outline may move, as `"2px"` or `"1.5m"`; shared borders stay
+            shared.
+        smooth: Round the corners of outlines.
+        min_area: Least area of a polygon, as `"500m2"`, `"0.5ha"` or `"20px"`.
+        min_hole: Least area of a hole; smaller ones are filled.
+        small: What becomes of covers below `min_area`: `"merge"` (they go to the neighbour with the
+            longest shared border) or `"drop"`. Objects are always dropped.
+        regularize: Names of classes whose outlines get right angles, as `"building"`.
+        columns: Further columns of the map.
         workers: Number of processes; does not change the result.
         batch: Tiles given to the backend at once (1); does not change the result.
         memory: Most memory of this machine, as `"2GB"`; a run that needs more is refused or
@@ -193,6 +211,15 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         composite=composite,
         memory=memory,
         scheduler=scheduler,
+        finish=Finish.build(
+            simplify=simplify,
+            smooth=smooth,
+            min_area=min_area,
+            min_hole=min_hole,
+            small=small,
+            regularize=listed(regularize),
+            columns=listed(columns),
+        ),
     )
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
     # Workers of a cluster have a working folder of their own.
@@ -231,14 +258,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     config = sized(config, engine, tile, overlap)
     check_memory(config, raster)
     job = _prepare(shown, engine, config, place)
-    if (
-        composite is not None
-        and isinstance(backend, str)
-        and not getattr(engine, "wants_rgb", False)
-    ):
-        raise ConfigError(
-            f"backend '{backend}' looks at bands, not at a picture: leave --composite out"
-        )
+    check_composite(composite, backend, engine)
     fingerprint = {
         **config.fingerprint(identity, job.backend.identity),
         "versions": versions(backend, mask_clouds),
@@ -255,9 +275,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
         stitched = _map_of(job, executor, watch, identity)
         recipe = _recipe(fingerprint, job.backend)
-        target = Target(
-            final, raster.frame.crs, config.legend, recipe, clipped=job.area is not None
-        )
+        extra = () if job.area is None else (("clipped", "bool"),)
+        target = Target(final, raster.frame.crs, config.legend, recipe, extra)
         failed = job.store.failed()
         count = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:
@@ -292,7 +311,7 @@ def _prepare(shown: RasterReader, engine: Backend, config: RunConfig, place: Run
     raster = shown.raster if isinstance(shown, Within) else shown
     inside = None if area is None else area.tiles(grid)
     store = Store(place.folder, grid, holding(raster, grid, inside))
-    job = Job(raster, engine, config.filled(), stretch, store, config.batch, area)
+    job = Job(raster, engine, config.filled(), stretch, store, config.batch, area, config.finish)
     check_halo(job)
     store.check_ours()
     if config.workers > 1 or config.scheduler:
@@ -378,7 +397,7 @@ def _write(
 
     def drawn() -> Iterator[Features]:
         done = 0
-        for found in surely(executor, draw, batches(stitched.plan, stitched.counts)):
+        for found in surely(executor, draw_and_place, batches(stitched.plan, stitched.counts)):
             yield found
             done += len(found.number)
             watch("write", min(done, total), total)

@@ -14,7 +14,7 @@ import geoseg
 ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
-    ("errors", "window", "interrupts", "lock", "folder", "progress", "memory"),
+    ("errors", "window", "units", "interrupts", "lock", "folder", "progress", "memory"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
     ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),

@@ -40,8 +40,8 @@ class Target:
     """Gives class indices their names."""
     recipe: str
     """JSON of what made the map, stored in the file where the format can."""
-    clipped: bool = False
-    """Whether the map is cut to an area of interest, and says of each feature if it is cut."""
+    extra: tuple[tuple[str, str], ...] = ()
+    """Name and Arrow type of each further column, as `("clipped", "bool")`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ def schema(target: Target) -> pa.Schema:
             ("perimeter_m", pa.float64()),
             ("n_tiles", pa.int32()),
             ("seam_iou", pa.float64()),
-            *([("clipped", pa.bool_())] if target.clipped else []),
+            *((name, pa.type_for_alias(kind)) for name, kind in target.extra),
             ("geometry", pa.binary()),
         ]
     )
@@ -127,7 +127,7 @@ def record_batches(found: Iterable[Features], target: Target) -> Iterator[pa.Rec
             features.perimeter_m,
             features.n_tiles,
             features.seam_iou,
-            *([features.clipped] if target.clipped else []),
+            *(features.extra[name] for name, _ in target.extra),
             shapely.to_wkb(features.geometry),
         ]
         yield pa.RecordBatch.from_arrays(

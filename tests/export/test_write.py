@@ -193,8 +193,8 @@ def test_memory_does_not_follow_the_number_of_features(tmp_path, ending):
 def test_a_map_that_is_cut_says_so_in_every_format(tmp_path, ending):
     (found,) = FAULTS.features(5)
     out, clipped = tmp_path / f"map{ending}", np.arange(5) % 2 == 1
-    cut = replace(target(out), clipped=True)
-    write(cut, [replace(found, clipped=clipped)], [], Beside(tmp_path / "grow"))
+    cut = replace(target(out), extra=(("clipped", "bool"),))
+    write(cut, [replace(found, extra={"clipped": clipped})], [], Beside(tmp_path / "grow"))
     stored = read(out).sort_values("id")["clipped"]
     assert stored.dtype == bool
     assert stored.tolist() == clipped.tolist()

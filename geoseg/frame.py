@@ -29,7 +29,7 @@ from geoseg.window import Window
 
 Floats = NDArray[np.float64]
 
-_EDGE_PX = 64.0
+_EDGE_PX = 16.0
 """Longest edge that is measured as one piece; longer ones are densified first."""
 
 

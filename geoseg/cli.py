@@ -41,7 +41,7 @@ app = typer.Typer(
 Rasters = Annotated[
     list[str],
     typer.Argument(
-        metavar="RASTER...",
+        metavar="RASTER",
         help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://. Several on one pixel grid, or a "
         "folder of them, are one mosaic: where they overlap, the first counts",
     ),

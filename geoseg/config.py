@@ -71,7 +71,8 @@ class ModelOptions(_Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the networks; `auto`: bf16 on CUDA (fp16 where it has none), else fp32."""
     offline: bool = False
-    """Open no socket: weights must be in a folder or in the cache."""
+    """Fetch nothing: weights must be in a folder or in the cache. The command `--offline` also has
+    every socket refused, which would outlive a call from Python."""
     compile: bool = False
     """Run image encoders through `torch.compile`: slow to start, faster per tile."""
     gsd: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None

@@ -21,6 +21,9 @@ from geoseg.stamps import Stamp
 from geoseg.tiff import DamagedTiffError, Directory, directories
 from geoseg.window import Window
 
+_YCBCR = 6
+"""Photometric interpretation of TIFF: luminance and two differences of colour."""
+
 log = logging.getLogger(__name__)
 
 MAX_BLOCK_BYTES = 256 * 2**20
@@ -64,11 +67,13 @@ def check_tiff(path: str, found: list[Directory], access: Access, *, tell: bool 
         tell: Whether large blocks are told; of the parts of a mosaic they would be too many.
 
     Raises:
-        RasterError: A block would be too large; or lies beyond the end, unless told to keep going.
+        RasterError: A block would be too large, or its colours cannot be decoded; or it lies beyond
+            the end, unless told to keep going.
     """
     size = Path(path).stat().st_size
     for directory in [*found[:1], *(d for d in found[1:] if d.is_full_mask)]:
         check_block(path, directory.block_px, _decoded_bytes(directory), tell=tell)
+        _check_colours(path, directory)
         lost = _beyond(directory, size)
         if not lost:
             continue
@@ -79,6 +84,16 @@ def check_tiff(path: str, found: list[Directory], access: Access, *, tell: bool 
         if not access.keep_going:
             raise RasterError(f"{what}; fetch it again, or pass --keep-going to map the rest")
         log.warning("%s; their tiles will fail", what)
+
+
+def _check_colours(path: str, directory: Directory) -> None:
+    samples = directory.number("samples", 1)
+    # TIFF 6.0, section 21. The decoder of GDAL (seen in 3.12) ends the process on others.
+    if directory.number("photometric", 0) == _YCBCR and samples != 3:
+        raise RasterError(
+            f"{path} is damaged: its colours are YCbCr, which are three samples per pixel, and it "
+            f"has {samples}; fetch it again"
+        )
 
 
 def _decoded_bytes(directory: Directory) -> int:

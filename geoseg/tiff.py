@@ -23,7 +23,7 @@ _TYPES = {1: "u1", 2: "S1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 """Types of the wanted tags."""
 
 _WANTED = {"kind": 254, "width": 256, "height": 257, "bits": 258, "compression": 259,
-           "samples": 277, "strip_rows": 278, "planar": 284, "tile_width": 322,
+           "photometric": 262, "samples": 277, "strip_rows": 278, "planar": 284, "tile_width": 322,
            "tile_height": 323, "geokeys": 34735, "nodata": 42113}  # fmt: skip
 
 _OFFSETS, _COUNTS = (273, 324), (279, 325)

@@ -99,6 +99,13 @@ def test_a_block_that_would_take_all_memory_is_refused(tmp_path):
             open_raster(with_tags(path, **tags), access=KEEP_GOING)
 
 
+def test_colours_that_take_the_decoder_down_are_refused(tmp_path):
+    jpeg = {**TILED, "bands": 3, "compress": "jpeg", "photometric": "YCBCR"}
+    path = with_tags(draw(tmp_path / "jpeg.tif", **jpeg), tag277=1)
+    with pytest.raises(RasterError, match=r"YCbCr, which are three samples .* it has 1; fetch"):
+        open_raster(path, access=KEEP_GOING)
+
+
 def test_one_large_strip_is_told_once(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(preflight, "LARGE_BLOCK_BYTES", 2**20)
     place = {"transform": Affine(0.1, 0, 5e5, 0, -0.1, 5e6)}

@@ -8,6 +8,17 @@ import numpy as np
 from scipy import ndimage
 
 
+def ripples(height: int, width: int, random: np.random.Generator, count: int) -> np.ndarray:
+    """Draw class index + 1 per pixel, 0 for none: thin rings inside each other, with crumbs."""
+    seeds = random.integers(0, (height, width), (int(random.integers(1, 6)), 2))
+    y, x = np.mgrid[:height, :width]
+    away = np.abs([y - seeds[:, :1, None], x - seeds[:, 1:, None]]).max(0).min(0)
+    image = random.integers(0, count + 1, away.max() + 1)[away // int(random.integers(1, 4))]
+    crumbs = random.random((height, width)) < random.choice([0, 0.02])
+    image[crumbs] = random.integers(0, count + 1, int(crumbs.sum()))
+    return image.astype(np.int32)
+
+
 def numbered(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number the connected regions of an image of class index + 1 by first pixel.
 

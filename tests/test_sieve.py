@@ -31,15 +31,23 @@ from scenes import (
     truth,
     voronoi,
 )
-from sieving import filled, numbered, united
+from sieving import filled, numbered, ripples, united
 
 import geoseg
 from geoseg import ArrayRaster
 from geoseg.errors import ConfigError
 from geoseg.window import Window
 
+
+def rings(height: int, width: int, random: np.random.Generator) -> np.ndarray:
+    return ripples(height, width, random, 3)
+
+
 LAYERS = st.sampled_from([voronoi, blobs, shapes])
-UNITS = st.integers(0, 60)
+BITS = st.sampled_from([voronoi, blobs, shapes, rings])
+IMAGES = st.sampled_from([classes_image, ripples])
+UNITS = st.one_of(st.integers(0, 4), st.integers(0, 60))
+HOLES = st.one_of(st.integers(0, 60), st.integers(61, 900))
 COLUMNS = ["id", "class", "score", "area_ha", "perimeter_m"]
 
 
@@ -69,12 +77,12 @@ def counts_from_the_top(found) -> bool:
 # ----------------------------------------------------------------------------------- covers
 
 
-@examples(60)
-@given(sizes, cuts(), seeds, st.integers(1, 4), UNITS, UNITS)
+@examples(40)
+@given(sizes, IMAGES, cuts(), seeds, st.integers(1, 4), UNITS, HOLES)
 def test_small_covers_go_to_the_neighbour_with_most_border(
-    size, cut, random, count, least, least_hole
+    size, style, cut, random, count, least, least_hole
 ):
-    image = classes_image(*size, random, count)
+    image = style(*size, random, count)
     model = ByComponent(tuple(range(count)), cut.context, cover=True)
     run = geoseg.segment(
         raster(image),
@@ -93,11 +101,11 @@ def test_small_covers_go_to_the_neighbour_with_most_border(
 
 
 @examples(20)
-@given(sizes, cuts(), seeds, st.integers(1, 3), UNITS, UNITS)
+@given(sizes, IMAGES, cuts(), seeds, st.integers(1, 3), UNITS, HOLES)
 def test_small_covers_that_are_dropped_leave_the_others_as_they_are(
-    size, cut, random, count, least, least_hole
+    size, style, cut, random, count, least, least_hole
 ):
-    image = classes_image(*size, random, count)
+    image = style(*size, random, count)
     model = ByComponent(tuple(range(count)), cut.context, cover=True)
     run = geoseg.segment(
         raster(image),
@@ -116,7 +124,7 @@ def test_small_covers_that_are_dropped_leave_the_others_as_they_are(
 
 
 @examples(15)
-@given(sizes, LAYERS, LAYERS, cuts(), seeds, UNITS, UNITS)
+@given(sizes, BITS, BITS, cuts(), seeds, UNITS, HOLES)
 def test_covers_that_may_overlap_have_no_neighbours(
     size, first, second, cut, random, least, least_hole
 ):
@@ -161,8 +169,8 @@ def test_what_a_small_patch_kept_apart_is_one():
 # ---------------------------------------------------------------------------------- objects
 
 
-@examples(40)
-@given(sizes, LAYERS, cuts(), seeds, UNITS, UNITS, st.booleans())
+@examples(30)
+@given(sizes, BITS, cuts(), seeds, UNITS, HOLES, st.booleans())
 def test_small_objects_are_dropped_and_their_own_holes_filled(
     size, style, cut, random, least, least_hole, split
 ):
@@ -191,7 +199,7 @@ def test_small_objects_are_dropped_and_their_own_holes_filled(
 
 
 @examples(25)
-@given(cuts(halves=True), seeds, LAYERS, UNITS, UNITS, st.booleans())
+@given(cuts(halves=True), seeds, LAYERS, UNITS, HOLES, st.booleans())
 def test_a_noisy_model_draws_nothing_twice_and_nothing_small(
     cut, random, style, least, least_hole, cover
 ):
@@ -222,7 +230,7 @@ def test_a_noisy_model_draws_nothing_twice_and_nothing_small(
 
 
 @examples(10)
-@given(seeds, cuts(), cuts(), UNITS, UNITS)
+@given(seeds, cuts(), cuts(), UNITS, HOLES)
 def test_the_map_is_the_same_in_any_tiling_also_in_an_area(random, one, other, least, hole):
     image = classes_image(70, 80, random, 4)
     area = areas(Window(0, 0, 80, 70), random)

@@ -184,8 +184,12 @@ def segment(
         str | None, typer.Option(help="Least area of a hole; smaller are filled", metavar="AREA")
     ] = None,
     small: Annotated[
-        str, typer.Option(help="Covers below --min-area: merge (into a neighbour) or drop")
-    ] = "merge",
+        str | None,
+        typer.Option(
+            help="Covers below --min-area: merge (into the neighbour with the longest shared "
+            "border) or drop; objects are dropped  [default: merge]"
+        ),
+    ] = None,
     regularize: Annotated[
         str, typer.Option(help="Classes whose outlines get right angles: building")
     ] = "",

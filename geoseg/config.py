@@ -92,9 +92,9 @@ class Finish(_Settings):
     """Least area of a polygon, as `500m2`; None: any."""
     min_hole: str | None = None
     """Least area of a hole, as `200m2`; smaller ones are filled. None: any."""
-    small: Literal["merge", "drop"] = "merge"
+    small: Literal["merge", "drop"] | None = None
     """What becomes of covers below `min_area`: they go to the neighbour with the longest shared
-    border, or nowhere. Objects are always dropped."""
+    border (also where None), or nowhere. Objects are always dropped."""
     regularize: tuple[str, ...] = ()
     """Names of classes whose outlines get right angles."""
     columns: tuple[str, ...] = ()
@@ -113,6 +113,15 @@ class Finish(_Settings):
         if value is not None:
             parse_area(value)
         return value
+
+    @model_validator(mode="after")
+    def _small_is_asked(self) -> Self:
+        if self.small is not None and self.min_area is None:
+            raise ValueError(
+                f"--small {self.small} says what becomes of polygons below --min-area; give that "
+                "too, as --min-area 500m2"
+            )
+        return self
 
     @property
     def reshapes(self) -> bool:

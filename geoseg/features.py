@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from geoseg.decide import DROP, PIECE, SeamPlan
 from geoseg.detect import Job
+from geoseg.holes import Inside, fill
+from geoseg.instances import Labels
 from geoseg.polygons import outlines
 from geoseg.runs import RUN, Runs, clip, subtract
 from geoseg.seams import PAIR, VOICE, Seam, link
+from geoseg.units import parse_area
 
 BATCH_FEATURES = 4096
 """Most features of a batch."""
@@ -30,6 +33,21 @@ BATCH_RUNS = 2**16
 Ints = NDArray[np.int64]
 
 
+DRAWN = np.dtype([("label", "<i4"), ("feature", "<i4"), ("whole", "?")])
+"""A label of a tile, the number of its feature within the batch, 0-based, and how it is drawn."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """What is drawn of one tile; picklable."""
+
+    tile: int
+    labels: NDArray[np.void]
+    """(n,) of DRAWN."""
+    erase: tuple[tuple[int, tuple[int, int, bool]], ...]
+    """(label, (tile, label, whole)): the first gives up what the second draws."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Features to draw; picklable."""
@@ -38,16 +56,10 @@ class Batch:
     """Number of the first feature, 0-based."""
     table: NDArray[np.void]
     """(n,) of decide.FEATURE."""
-    tiles: tuple[int, ...]
-    """Tiles that hold labels of these features."""
-    labels: tuple[NDArray[np.void], ...]
-    """Per tile, of DRAWN."""
-    erase: tuple[tuple[int, int, tuple[int, int, bool]], ...]
-    """(tile, label, (tile, label, whole)): the first gives up what the second draws."""
-
-
-DRAWN = np.dtype([("label", "<i4"), ("feature", "<i4"), ("whole", "?")])
-"""A label of a tile, the number of its feature within the batch, 0-based, and how it is drawn."""
+    shares: tuple[Share, ...]
+    """Of the tiles that hold labels of these features."""
+    anchors: NDArray[np.void] | None
+    """(k,) of ANCHOR: what keeps holes open; None where none is filled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,38 +155,71 @@ def number_labels(
     return np.concatenate(pairs), np.concatenate(voices)
 
 
-def batches(plan: SeamPlan, counts: Sequence[int]) -> Iterator[Batch]:
-    """Cut the features of a plan into batches."""
-    offset = np.r_[0, np.cumsum(counts)]
-    drawn = np.flatnonzero(plan.draw != DROP)
-    drawn = drawn[np.argsort(plan.feature[drawn], kind="stable")]
+def batches(plan: SeamPlan, counts: Sequence[int], inside: Inside | None = None) -> Iterator[Batch]:
+    """Cut the features of a plan into batches.
+
+    Args:
+        plan: Of all features.
+        counts: Labels per tile.
+        inside: What keeps holes open; None where none is filled.
+    """
+    sharing = _Sharing(plan, counts)
+    drawn = sharing.drawn[np.argsort(plan.feature[sharing.drawn], kind="stable")]
     of_feature = plan.feature[drawn]
-    erase: dict[int, list[int]] = {}
-    for loser, winner in plan.erase.tolist():
-        erase.setdefault(loser, []).append(winner)
-
-    def place(label: int) -> tuple[int, int]:
-        tile = int(np.searchsorted(offset, label, "right")) - 1
-        return tile, label - int(offset[tile]) + 1
-
     for first, stop in pairwise(_cuts(plan.features["runs"])):
         here = drawn[np.searchsorted(of_feature, first) : np.searchsorted(of_feature, stop)]
-        tile_of = np.searchsorted(offset, here, "right") - 1
-        tiles, labels = [], []
-        for tile in np.unique(tile_of).tolist():
-            mine = here[tile_of == tile]
-            rows = np.zeros(len(mine), DRAWN)
-            rows["label"] = mine - offset[tile] + 1
-            rows["feature"] = plan.feature[mine] - first
-            rows["whole"] = plan.draw[mine] != PIECE
-            tiles.append(tile)
-            labels.append(rows)
-        losses = tuple(
-            (*place(loser), (*place(winner), bool(plan.draw[winner] != PIECE)))
-            for loser in here.tolist()
-            for winner in erase.get(loser, ())
+        yield Batch(
+            first,
+            plan.features[first:stop],
+            tuple(sharing.of(here, plan.feature[here] - first)),
+            None if inside is None else inside.of(first, stop),
         )
-        yield Batch(first, plan.features[first:stop], tuple(tiles), tuple(labels), losses)
+
+
+def shares(plan: SeamPlan, counts: Sequence[int], tiles: Sequence[int]) -> Iterator[Share]:
+    """Yield all that is drawn of each of these tiles; labels take the place of features."""
+    sharing = _Sharing(plan, counts)
+    nothing = np.zeros(0, DRAWN)
+    for tile in tiles:
+        first, stop = np.searchsorted(sharing.drawn, sharing.offset[tile : tile + 2])
+        here = sharing.drawn[first:stop]
+        yield from sharing.of(here, here - sharing.offset[tile]) or [Share(tile, nothing, ())]
+
+
+class _Sharing:
+    """Sorts the drawn labels of a plan by tile."""
+
+    def __init__(self, plan: SeamPlan, counts: Sequence[int]) -> None:
+        self.offset = np.r_[0, np.cumsum(counts)]
+        self.drawn = np.flatnonzero((plan.draw != DROP) & (plan.feature >= 0))
+        self._whole = plan.draw != PIECE
+        self._erase: dict[int, list[int]] = {}
+        for loser, winner in plan.erase.tolist():
+            self._erase.setdefault(loser, []).append(winner)
+
+    def of(self, labels: Ints, feature: NDArray[np.integer]) -> list[Share]:
+        """Return the shares of these labels, each with the number of its feature."""
+        tile_of = np.searchsorted(self.offset, labels, "right") - 1
+        return [
+            self._share(tile, labels[tile_of == tile], feature[tile_of == tile])
+            for tile in np.unique(tile_of).tolist()
+        ]
+
+    def _share(self, tile: int, labels: Ints, feature: NDArray[np.integer]) -> Share:
+        rows = np.zeros(len(labels), DRAWN)
+        rows["label"] = labels - self.offset[tile] + 1
+        rows["feature"] = feature
+        rows["whole"] = self._whole[labels]
+        erase = tuple(
+            (int(loser - self.offset[tile]) + 1, self._place(winner))
+            for loser in labels.tolist()
+            for winner in self._erase.get(loser, ())
+        )
+        return Share(tile, rows, erase)
+
+    def _place(self, label: int) -> tuple[int, int, bool]:
+        tile = int(np.searchsorted(self.offset, label, "right")) - 1
+        return tile, label - int(self.offset[tile]) + 1, bool(self._whole[label])
 
 
 def _cuts(runs: Ints) -> list[int]:
@@ -190,12 +235,13 @@ def _cuts(runs: Ints) -> list[int]:
 
 def draw(job: Job, batch: Batch) -> Drawn:
     """Return the features of a batch: outlines in pixels."""
-    runs = [
-        _runs_of_tile(job, batch, tile, rows)
-        for tile, rows in zip(batch.tiles, batch.labels, strict=True)
-    ]
+    runs = [runs_drawn(job, share, job.store.get(share.tile)) for share in batch.shares]
     pixels = outlines(np.concatenate([np.zeros(0, RUN), *runs]), len(batch.table))
     table = batch.table
+    if batch.anchors is not None and job.finish.min_hole is not None:
+        coverage = np.array(job.legend.coverages)[table["cls"]]
+        least = parse_area(job.finish.min_hole)
+        pixels = fill(pixels, coverage, batch.anchors, least, job.raster.frame)
     with np.errstate(invalid="ignore"):
         seam_iou = np.where(table["union"] > 0, table["inter"] / table["union"], np.nan)
     return Drawn(
@@ -235,18 +281,17 @@ def draw_and_place(job: Job, batch: Batch) -> Features:
     return place(job, draw(job, batch))
 
 
-def _runs_of_tile(job: Job, batch: Batch, tile: int, rows: NDArray[np.void]) -> Runs:
-    """Return a tile's part of a batch's features, labelled by feature, 1-based."""
-    labels = job.store.get(tile)
+def runs_drawn(job: Job, share: Share, labels: Labels) -> Runs:
+    """Return what is drawn of a tile, labelled by feature, 1-based."""
+    rows = share.labels
     runs = _of_labels(labels.claimed, rows["label"])
     whole = np.zeros(len(labels.facts) + 1, bool)
     whole[rows["label"]] = rows["whole"]
     as_whole = whole[runs["label"]]
-    runs = np.concatenate([runs[as_whole], clip(runs[~as_whole], job.grid[tile].core)])
-    for loser_tile, label, winner in batch.erase:
-        if loser_tile == tile:
-            mine = runs["label"] == label
-            runs = np.concatenate([runs[~mine], subtract(runs[mine], _drawn_by(job, *winner))])
+    runs = np.concatenate([runs[as_whole], clip(runs[~as_whole], job.grid[share.tile].core)])
+    for label, winner in share.erase:
+        mine = runs["label"] == label
+        runs = np.concatenate([runs[~mine], subtract(runs[mine], _drawn_by(job, *winner))])
     feature = np.zeros(len(labels.facts) + 1, np.int32)
     feature[rows["label"]] = rows["feature"] + 1
     runs["label"] = feature[runs["label"]]

@@ -73,10 +73,12 @@ class Frame:
     @property
     def gsd_m(self) -> float | None:
         """Ground length of a pixel's side at the raster's centre in metres; None without a CRS."""
-        cx, cy = self.width / 2, self.height / 2
-        pixel = shapely.polygons([[cx, cy], [cx + 1, cy], [cx + 1, cy + 1], [cx, cy + 1]])
-        area_m2 = float(self.measure(np.array([pixel]))[0][0])
+        area_m2 = float(self.pixels_m2(np.array([[self.width + 1, self.height + 1]]) / 2)[0])
         return math.sqrt(area_m2) if math.isfinite(area_m2) and area_m2 > 0 else None
+
+    def pixels_m2(self, centres: Floats) -> Floats:
+        """Return (n,) ground area in m2 of pixels around (n, 2) centres; NaN without a CRS."""
+        return self.measure(shapely.box(*(centres - 0.5).T, *(centres + 0.5).T))[0]
 
     def measure(self, geometries_px: NDArray[np.object_]) -> tuple[Floats, Floats]:
         """Measure polygons given in pixel coordinates on the ground.

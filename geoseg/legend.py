@@ -157,6 +157,15 @@ class Legend(BaseModel):
             seen[folded] = land_class.name
         return value
 
+    @property
+    def coverages(self) -> tuple[int, ...]:
+        """Per class, the number of its coverage: classes of one coverage share no pixel.
+
+        Covers of an exclusive legend are one; any other class is its own.
+        """
+        covers = [i for i, c in enumerate(self.classes) if c.kind == "cover" and self.exclusive]
+        return tuple(covers[0] if i in covers else i for i in range(len(self.classes)))
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a prompt: `"forest, water; solar panel"`, each phrase one class.

@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from geoseg.executors import Executor, Processes, Serial, surely
 from geoseg.features import Features, batches, compare, draw_and_place, number_labels
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
+from geoseg.holes import Inside
 from geoseg.legend import Legend
 from geoseg.memory import Budget
 from geoseg.mosaic import files
@@ -55,6 +57,7 @@ from geoseg.progress import Progress, Watch, paced
 from geoseg.raster import RasterReader, holding
 from geoseg.runfolder import RunFolder
 from geoseg.seams import Seam
+from geoseg.sieve import check_sizes, sieve
 from geoseg.store import Failure, Store
 from geoseg.stretch import fit_stretch
 
@@ -127,7 +130,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     smooth: bool = False,
     min_area: str | None = None,
     min_hole: str | None = None,
-    small: str = "merge",
+    small: str | None = None,
     regularize: str | Sequence[str] = (),
     columns: str | Sequence[str] = (),
     workers: int = 1,
@@ -246,9 +249,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         )
 
     check_place()
-    if sources:
-        check_pixels(raster, keep_going=keep_going)
-        warn_of_alpha(sources[0])
+    _check_raster(raster, config.finish, keep_going=keep_going)
 
     shown = raster if aoi is None else Within(raster, find_area(aoi, raster.frame))
 
@@ -292,6 +293,15 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         models_of(job.backend),
         keeper,
     )
+
+
+def _check_raster(raster: RasterReader, finish: Finish, *, keep_going: bool) -> None:
+    """Refuse what cannot be done, before anything is loaded."""
+    check_sizes(finish, raster.frame)
+    sources = files(raster)
+    if sources:
+        check_pixels(raster, keep_going=keep_going)
+        warn_of_alpha(sources[0])
 
 
 def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
@@ -340,6 +350,8 @@ class _Stitched:
     """What is drawn, when every tile is settled."""
 
     plan: SeamPlan
+    inside: Inside | None
+    """What keeps holes open."""
     counts: list[int]
     """Labels per tile."""
     notes: dict[str, tuple[str, ...]]
@@ -379,7 +391,8 @@ def _stitch(job: Job, executor: Executor, watch: Watch) -> _Stitched:
     trust = np.array([(w.x0, w.y0, w.x1, w.y1) for w in scopes], np.int64)
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)
-    return _Stitched(seam_plan, counts, notes)
+    sieved = sieve(job, executor, partial(watch, "sieve"), seam_plan, counts)
+    return _Stitched(sieved.plan, sieved.inside, counts, notes)
 
 
 def _write(
@@ -394,10 +407,11 @@ def _write(
     target, failed, place = goal
     total = len(stitched.plan.features)
     watch("write", 0, total)
+    cut = batches(stitched.plan, stitched.counts, stitched.inside)
 
     def drawn() -> Iterator[Features]:
         done = 0
-        for found in surely(executor, draw_and_place, batches(stitched.plan, stitched.counts)):
+        for found in surely(executor, draw_and_place, cut):
             yield found
             done += len(found.number)
             watch("write", min(done, total), total)

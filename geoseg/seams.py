@@ -97,13 +97,13 @@ def _link_objects(
     count_b, part_b = fragments(b)
     size_a = np.bincount(part_a, a["x1"] - a["x0"], count_a).astype(np.int64)
     size_b = np.bincount(part_b, b["x1"] - b["x0"], count_b).astype(np.int64)
-    pa, pb, inter = _total(part_a[shared.a], part_b[shared.b], shared.px)
+    pa, pb, inter = sum_by_pair(part_a[shared.a], part_b[shared.b], shared.px)
     alike = inter > SAME_IOU * (size_a[pa] + size_b[pb] - inter)
 
     label_a, label_b = np.zeros(count_a, np.int64), np.zeros(count_b, np.int64)
     label_a[part_a], label_b[part_b] = a["label"], b["label"]
-    la, lb, px = _total(label_a[pa], label_b[pb], inter)
-    agreed = _total(label_a[pa], label_b[pb], alike.astype(np.int64))[2]
+    la, lb, px = sum_by_pair(label_a[pa], label_b[pb], inter)
+    agreed = sum_by_pair(label_a[pa], label_b[pb], alike.astype(np.int64))[2]
     area_a = np.bincount(a["label"], a["x1"] - a["x0"], len(facts_a) + 1).astype(np.int64)[la]
     area_b = np.bincount(b["label"], b["x1"] - b["x0"], len(facts_b) + 1).astype(np.int64)[lb]
     pairs = np.zeros(len(la), PAIR)
@@ -114,10 +114,10 @@ def _link_objects(
     return pairs
 
 
-def _total(
+def sum_by_pair(
     a: NDArray[np.integer], b: NDArray[np.integer], weight: NDArray[np.integer]
 ) -> tuple[Ints, Ints, Ints]:
-    """Sum weights by (a, b)."""
+    """Return each (a, b) once, in order, and the sum of its weights."""
     width = int(b.max(initial=0)) + 1
     key, inverse = np.unique(a.astype(np.int64) * width + b, return_inverse=True)
     total = np.bincount(inverse, weight, len(key)).astype(np.int64)
@@ -141,7 +141,7 @@ def _link_covers(
     cls_a = labels[0].facts["cls"][a["label"] - 1]
     cls_b = labels[1].facts["cls"][b["label"] - 1]
     touch = overlaps(a, b, cls_a, cls_b)
-    la, lb, _ = _total(a["label"][touch.a], b["label"][touch.b], touch.px)
+    la, lb, _ = sum_by_pair(a["label"][touch.a], b["label"][touch.b], touch.px)
     pairs = np.zeros(len(la), PAIR)
     pairs["a"], pairs["b"], pairs["linked"] = la, lb, True
     return pairs

@@ -33,8 +33,8 @@ LAYERS = (
         "pixels",
         "backends",
     ),
-    ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
-    ("executors", "cluster", "attempts", "runfolder", "export"),
+    ("flatten", "store", "polygons", "seams", "decide", "patches", "holes", "detect", "features"),
+    ("executors", "survey", "sieve", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
     ("run", "status"),
     ("preview", "demo"),
@@ -45,7 +45,7 @@ LAYERS = (
 HEAVY = ("torch", "transformers", "dask", "geopandas", "matplotlib", "rasterio", "scipy", "pyarrow")
 
 PURE = ("errors", "window", "frame", "grid", "runs", "legend", "bands", "config", "instances",
-        "flatten", "seams", "decide", "polygons", "area")  # fmt: skip
+        "flatten", "seams", "decide", "polygons", "area", "patches", "holes")  # fmt: skip
 INPUT_OUTPUT = ("rasterio", "pyogrio", "geopandas", "pyarrow", "fiona", "osgeo", "requests")
 
 MODULES = {

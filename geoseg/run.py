@@ -28,7 +28,10 @@ from geoseg.detect import Job, check_halo
 from geoseg.errors import BackendError, ConfigError, RasterError
 from geoseg.estimate import check_memory
 from geoseg.executors import Executor, Processes, Serial, surely
-from geoseg.features import Features, batches, compare, draw_and_place, number_labels
+from geoseg.features import Features, batches, compare, draw, draw_and_place, number_labels
+from geoseg.features import place as place_on_ground
+from geoseg.generalise import generalised
+from geoseg.generalise import rules as generalising_rules
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
@@ -224,6 +227,9 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
     # Workers of a cluster have a working folder of their own.
     raster = open_source(absolute(source) if scheduler else source, bands, sensor, access)
+    if config.finish.reshapes:
+        # Lengths on the ground need a CRS.
+        generalising_rules(config.finish, raster.frame)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
@@ -395,9 +401,19 @@ def _write(
     total = len(stitched.plan.features)
     watch("write", 0, total)
 
+    def placed() -> Iterator[Features]:
+        parts = batches(stitched.plan, stitched.counts)
+        if not job.finish.reshapes:
+            return surely(executor, draw_and_place, parts)
+        outlines = surely(executor, draw, parts)
+        coarser = generalised(
+            job, outlines, place.scratch, lambda done, of: watch("generalise", done, of)
+        )
+        return surely(executor, place_on_ground, coarser)
+
     def drawn() -> Iterator[Features]:
         done = 0
-        for found in surely(executor, draw_and_place, batches(stitched.plan, stitched.counts)):
+        for found in placed():
             yield found
             done += len(found.number)
             watch("write", min(done, total), total)

@@ -33,7 +33,7 @@ LAYERS = (
         "pixels",
         "backends",
     ),
-    ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
+    ("flatten", "store", "polygons", "seams", "decide", "detect", "features", "generalise"),
     ("executors", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
     ("run", "status"),

@@ -37,6 +37,16 @@ _SIMPLIFIED = 0.75
 pixels are gone from 0.71 px on."""
 
 
+def check_lengths(finish: Finish, frame: Frame) -> None:
+    """Refuse early what `rules` would refuse.
+
+    Raises:
+        ConfigError: As `rules`.
+    """
+    if finish.reshapes:
+        rules(finish, frame)
+
+
 def rules(finish: Finish, frame: Frame) -> Rules:
     """Return how far lines may move.
 
@@ -62,11 +72,13 @@ def _longest_m(frame: Frame) -> float | None:
 
 
 def coverages(legend: Legend) -> Ints:
-    """Return the coverage of each class: covers that exclude each other share one."""
-    alone = np.arange(len(legend.classes)) + 1
-    together = np.array([c.kind == "cover" and legend.exclusive for c in legend.classes])
-    found: Ints = np.where(together, 0, alone)
-    return found
+    """Return the coverage of each class: classes that exclude each other share one.
+
+    In a coverage all lines are kept apart, also those of objects that lie on covers: where their
+    outlines cross is fixed.
+    """
+    count = len(legend.classes)
+    return np.zeros(count, np.int64) if legend.exclusive else np.arange(count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

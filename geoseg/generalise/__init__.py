@@ -112,8 +112,9 @@ def generalise(
     Raises:
         WriteFailedError: The disk is full.
     """
-    spooled = spool(found, whole.coverage, folder)
-    network = connect(spooled.rings, Lattice(whole.extent), whole.window_px, folder)
+    lattice = Lattice(whole.extent)
+    spooled = spool(found, whole.coverage, lattice, folder)
+    network = connect(spooled.rings, lattice, whole.window_px, folder)
     relax(network, whole.rules, whole.window_px, tell)
     yield from rebuild(spooled, network, whole.rules)
 

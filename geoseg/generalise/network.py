@@ -31,7 +31,7 @@ class Spooled:
     drawn: list[Drawn]
     """Batches of features, without outlines."""
     rings: Rings
-    """Their rings, on the disk."""
+    """Their rings, on the disk; after them the raster's edge, once in each coverage."""
     per_polygon: Ints
     """Rings of each polygon."""
     per_feature: Ints
@@ -74,12 +74,13 @@ class Network:
         return Lines(self.xy[at].astype(np.int64), start, self.state[at], self.closed[arcs])
 
 
-def spool(batches: Iterable[Drawn], coverage: Ints, folder: Path) -> Spooled:
+def spool(batches: Iterable[Drawn], coverage: Ints, lattice: Lattice, folder: Path) -> Spooled:
     """Put outlines on the disk.
 
     Args:
         batches: Features; their outlines have integer corners.
         coverage: The coverage of each class.
+        lattice: Knows the raster's edge.
         folder: Where to.
     """
     xy = Growing(folder / "rings", "<i4", 2)
@@ -95,6 +96,11 @@ def spool(batches: Iterable[Drawn], coverage: Ints, folder: Path) -> Spooled:
         cls = np.repeat(np.repeat(batch.cls, per_feature[-1]), per_polygon[-1])
         of_ring.append(coverage[cls])
         drawn.append(replace(batch, outline=np.zeros(0, object)))
+    edge = lattice.corners[[0, 1, 2, 3, 0]]
+    for one in np.unique(coverage):
+        xy.append(edge)
+        sizes.append(np.array([len(edge)]))
+        of_ring.append(one[None])
     start = np.r_[0, np.cumsum(np.concatenate(sizes))]
     rings = Rings(xy.done(), start, np.concatenate(of_ring))
     return Spooled(drawn, rings, np.concatenate(per_polygon), np.concatenate(per_feature))
@@ -109,8 +115,12 @@ def find_nodes(rings: Rings, lattice: Lattice, side: int) -> Ints:
         first = np.cumsum(stop[part] - begin[part]) - (stop[part] - begin[part])
         xy = rings.xy[at].astype(np.int64)
         boxes.append(np.hstack([f.reduceat(xy, first, axis=0) for f in (np.minimum, np.maximum)]))
-    found = [np.zeros(0, np.int64)]
-    places, members = Index(side, np.concatenate(boxes)).windows()
+    found = [
+        lattice.key(np.full(4, one), lattice.corners) for one in np.unique(rings.coverage).tolist()
+    ]
+    # Along the raster's edge alone nothing is found.
+    of_features = of_ring < len(rings.coverage) - len(found)
+    places, members = Index(side, np.concatenate(boxes)).windows(of_features)
     for (column, row), pieces in zip(places.tolist(), members, strict=True):
         x, y = column * side, row * side
         window = Window(x, y, x + side, y + side)
@@ -119,9 +129,9 @@ def find_nodes(rings: Rings, lattice: Lattice, side: int) -> Ints:
             mine = pieces[coverage == one]
             at = expand(begin[mine], stop[mine] - 1)[0]
             a, b = rings.xy[at].astype(np.int64), rings.xy[at + 1].astype(np.int64)
-            xy = nodes_in(window, a, b, lattice)
+            xy = nodes_in(window, a, b)
             found.append(lattice.key(np.full(len(xy), one), xy))
-    return np.sort(np.concatenate(found))
+    return np.unique(np.concatenate(found))
 
 
 def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:

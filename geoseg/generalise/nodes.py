@@ -1,7 +1,7 @@
 """At which points do lines meet? Those are fixed: whoever shares a line finds the same ends.
 
-A node is a pixel corner in which three or four unit edges of the outlines of one coverage end, and
-a corner of an outline on the raster's edge, so that what lies along the edge stays there.
+A node is a pixel corner in which three or four unit edges of the lines of one coverage end. The
+raster's edge is one of these lines, so that what lies along it stays there.
 """
 
 from __future__ import annotations
@@ -45,22 +45,20 @@ class Lattice:
         row, x = np.divmod(key, width + 1)
         return np.column_stack((x, row % (height + 1)))
 
-    def on_edge(self, xy: Ints) -> np.ndarray:
-        """Return which points lie on the raster's edge."""
+    @property
+    def corners(self) -> Ints:
+        """(4, 2) corners of the raster, around it."""
         height, width = self.extent.shape
-        x, y = xy[:, 0], xy[:, 1]
-        found: np.ndarray = (x == 0) | (y == 0) | (x == width) | (y == height)
-        return found
+        return np.array([(0, 0), (width, 0), (width, height), (0, height)])
 
 
-def nodes_in(window: Window, a: Ints, b: Ints, lattice: Lattice) -> Ints:
+def nodes_in(window: Window, a: Ints, b: Ints) -> Ints:
     """Return the nodes in a window.
 
     Args:
         window: Pixel corners x0..x1 - 1, y0..y1 - 1.
         a: (n, 2) where level and upright edges begin; all that meet the window.
         b: (n, 2) where they end.
-        lattice: Says where the raster's edge is.
 
     Returns:
         (k, 2) points.
@@ -71,10 +69,8 @@ def nodes_in(window: Window, a: Ints, b: Ints, lattice: Lattice) -> Ints:
     down = _painted(low[~level][:, ::-1], high[~level][:, ::-1], _turned(window)).T
     left, right, up, below = across[:, :-1], across[:, 1:], down[:-1], down[1:]
     ends = left.astype(np.int8) + right + up + below
-    y, x = np.nonzero((ends >= 3) | ((ends == 2) & (left != right)))
-    xy = np.column_stack((x + window.x0, y + window.y0))
-    found: Ints = xy[(ends[y, x] >= 3) | lattice.on_edge(xy)]
-    return found
+    y, x = np.nonzero(ends >= 3)
+    return np.column_stack((x + window.x0, y + window.y0))
 
 
 def _painted(low: Ints, high: Ints, window: Window) -> np.ndarray:

@@ -29,7 +29,7 @@ import geoseg
 from geoseg.config import Finish
 from geoseg.features import BATCH_FEATURES, Drawn
 from geoseg.frame import Frame
-from geoseg.generalise import Map, generalise, rules
+from geoseg.generalise import Map, edge, generalise, rules
 from geoseg.instances import Instances
 from geoseg.legend import LandClass, Legend
 from geoseg.pixels import Pixels
@@ -167,7 +167,7 @@ def measure(polygons: int, finish: Finish) -> dict[str, Any]:
     height, width = classes.shape
     frame = Frame(width, height, Affine.identity(), None)
     how = rules(finish, frame)
-    whole = Map(frame.window, np.zeros(len(CLASSES), np.int64), how)
+    whole = Map(frame.window, edge(frame.window, None), np.zeros(len(CLASSES), np.int64), how)
     most = how.tolerance + how.rounding
     ways = {
         "geoseg": lambda: ours(found, of, whole),

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
+from geoseg.area import Area
 from geoseg.config import Finish
 from geoseg.detect import Job
 from geoseg.features import Drawn
@@ -26,11 +28,16 @@ from geoseg.generalise.rebuild import rebuild
 from geoseg.generalise.relax import Rules, relax
 from geoseg.generalise.windows import WINDOW_PX
 from geoseg.legend import Legend
+from geoseg.polygons import outlines
+from geoseg.runs import RUN, runs_of
 from geoseg.units import parse_length
 from geoseg.window import Window
 
 SMOOTH_ALONE = "2px"
 """How far smoothing may move an outline where nothing is said of that."""
+
+_STRIP_ROWS = 32
+"""Rows of the area of interest that are looked at at once: of a raster of any width."""
 
 _SIMPLIFIED = 0.75
 """Share of what an outline may move that it is simplified by, where it is smoothed, too: steps of
@@ -81,12 +88,33 @@ def coverages(legend: Legend) -> Ints:
     return np.zeros(count, np.int64) if legend.exclusive else np.arange(count)
 
 
+def edge(extent: Window, area: Area | None) -> NDArray[np.object_]:
+    """Return the outline of all pixels that may belong to something.
+
+    Args:
+        extent: The raster.
+        area: The area of interest: its pixels reach beyond it, to where the map is cut exactly.
+    """
+    if area is None:
+        whole = shapely.box(extent.x0, extent.y0, extent.x1, extent.y1)
+        return np.array([shapely.MultiPolygon([whole])])
+    seen = area.bounds.intersection(extent)
+    found = [np.zeros(0, RUN)]
+    for y in range(seen.y0, seen.y1, _STRIP_ROWS):
+        strip = Window(seen.x0, y, seen.x1, min(y + _STRIP_ROWS, seen.y1))
+        found.append(runs_of(area.mask(strip), (strip.x0, strip.y0)))
+    return outlines(np.concatenate(found), 1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
     """What is generalised, and how."""
 
     extent: Window
-    """The raster; outlines on its edge stay there."""
+    """The raster."""
+    edge: NDArray[np.object_]
+    """(n,) MultiPolygons with integer corners: where something can be. Lines on their edge stay
+    as they are, so that neighbouring maps fit."""
     coverage: Ints
     """(classes,) the coverage of each class."""
     rules: Rules
@@ -112,9 +140,8 @@ def generalise(
     Raises:
         WriteFailedError: The disk is full.
     """
-    lattice = Lattice(whole.extent)
-    spooled = spool(found, whole.coverage, lattice, folder)
-    network = connect(spooled.rings, lattice, whole.window_px, folder)
+    spooled = spool(found, whole.coverage, whole.edge, folder)
+    network = connect(spooled, Lattice(whole.extent), whole.window_px, folder)
     relax(network, whole.rules, whole.window_px, tell)
     yield from rebuild(spooled, network, whole.rules)
 
@@ -131,5 +158,10 @@ def generalised(
         tell: As of `generalise`.
     """
     frame = job.raster.frame
-    whole = Map(frame.window, coverages(job.legend), rules(job.finish, frame))
+    whole = Map(
+        frame.window,
+        edge(frame.window, job.area),
+        coverages(job.legend),
+        rules(job.finish, frame),
+    )
     return generalise(found, whole, scratch / "lines", tell)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from geoseg.features import Drawn
 from geoseg.generalise.arcs import NOTHING, Rings, Walk, walk
@@ -31,11 +32,16 @@ class Spooled:
     drawn: list[Drawn]
     """Batches of features, without outlines."""
     rings: Rings
-    """Their rings, on the disk; after them the raster's edge, once in each coverage."""
+    """Their rings, on the disk; after them those of the edge, once in each coverage."""
     per_polygon: Ints
     """Rings of each polygon."""
     per_feature: Ints
     """Polygons of each feature."""
+
+    @property
+    def of_features(self) -> int:
+        """How many rings are those of features."""
+        return int(self.per_polygon.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +62,8 @@ class Network:
     """(m,) whether it is a ring that meets no other."""
     coverage: Ints
     """(m,) with which others it may not cross."""
+    fixed: Mask
+    """(m,) whether it lies on the edge: it stays as it is."""
     walked: Ints
     """(k,) arcs in the order in which rings walk them."""
     backward: Mask
@@ -74,13 +82,15 @@ class Network:
         return Lines(self.xy[at].astype(np.int64), start, self.state[at], self.closed[arcs])
 
 
-def spool(batches: Iterable[Drawn], coverage: Ints, lattice: Lattice, folder: Path) -> Spooled:
+def spool(
+    batches: Iterable[Drawn], coverage: Ints, edge: NDArray[np.object_], folder: Path
+) -> Spooled:
     """Put outlines on the disk.
 
     Args:
         batches: Features; their outlines have integer corners.
         coverage: The coverage of each class.
-        lattice: Knows the raster's edge.
+        edge: (n,) MultiPolygons beyond which there is nothing, with integer corners.
         folder: Where to.
     """
     xy = Growing(folder / "rings", "<i4", 2)
@@ -96,18 +106,19 @@ def spool(batches: Iterable[Drawn], coverage: Ints, lattice: Lattice, folder: Pa
         cls = np.repeat(np.repeat(batch.cls, per_feature[-1]), per_polygon[-1])
         of_ring.append(coverage[cls])
         drawn.append(replace(batch, outline=np.zeros(0, object)))
-    edge = lattice.corners[[0, 1, 2, 3, 0]]
+    corners, (rings, *_) = shapely.to_ragged_array(edge)[1:]
     for one in np.unique(coverage):
-        xy.append(edge)
-        sizes.append(np.array([len(edge)]))
-        of_ring.append(one[None])
+        xy.append(np.rint(corners))
+        sizes.append(np.diff(rings))
+        of_ring.append(np.full(len(rings) - 1, one))
     start = np.r_[0, np.cumsum(np.concatenate(sizes))]
     rings = Rings(xy.done(), start, np.concatenate(of_ring))
     return Spooled(drawn, rings, np.concatenate(per_polygon), np.concatenate(per_feature))
 
 
-def find_nodes(rings: Rings, lattice: Lattice, side: int) -> Ints:
+def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Ints:
     """Return the sorted keys of all nodes, found window by window."""
+    rings = spooled.rings
     begin, stop, of_ring = _pieces(rings)
     boxes = [np.zeros((0, 4), np.int64)]
     for part in portions(stop - begin, PORTION):
@@ -115,12 +126,8 @@ def find_nodes(rings: Rings, lattice: Lattice, side: int) -> Ints:
         first = np.cumsum(stop[part] - begin[part]) - (stop[part] - begin[part])
         xy = rings.xy[at].astype(np.int64)
         boxes.append(np.hstack([f.reduceat(xy, first, axis=0) for f in (np.minimum, np.maximum)]))
-    found = [
-        lattice.key(np.full(4, one), lattice.corners) for one in np.unique(rings.coverage).tolist()
-    ]
-    # Along the raster's edge alone nothing is found.
-    of_features = of_ring < len(rings.coverage) - len(found)
-    places, members = Index(side, np.concatenate(boxes)).windows(of_features)
+    found = [np.zeros(0, np.int64)]
+    places, members = Index(side, np.concatenate(boxes)).windows(of_ring < spooled.of_features)
     for (column, row), pieces in zip(places.tolist(), members, strict=True):
         x, y = column * side, row * side
         window = Window(x, y, x + side, y + side)
@@ -131,7 +138,7 @@ def find_nodes(rings: Rings, lattice: Lattice, side: int) -> Ints:
             a, b = rings.xy[at].astype(np.int64), rings.xy[at + 1].astype(np.int64)
             xy = nodes_in(window, a, b)
             found.append(lattice.key(np.full(len(xy), one), xy))
-    return np.unique(np.concatenate(found))
+    return np.sort(np.concatenate(found))
 
 
 def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:
@@ -143,9 +150,9 @@ def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:
     return begin, np.minimum(begin + _PIECE + 1, rings.start[1:][ring]), ring
 
 
-def connect(rings: Rings, lattice: Lattice, side: int, folder: Path) -> Network:
+def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Network:
     """Cut all rings into arcs."""
-    nodes = find_nodes(rings, lattice, side)
+    rings, nodes = spooled.rings, find_nodes(spooled, lattice, side)
     xy = Growing(folder / "arcs", "<i4", 2)
     walks: list[Walk] = [NOTHING]
     ends, coverage = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
@@ -166,6 +173,9 @@ def connect(rings: Rings, lattice: Lattice, side: int, folder: Path) -> Network:
     size = np.concatenate([w.size for w in walks])
     # Either neighbour wrote it; what the first one wrote is read.
     once, walked = _distinct(np.concatenate([w.name for w in walks]))
+    per_ring = np.concatenate([w.per_ring for w in walks])
+    fixed = np.zeros(len(once), bool)
+    fixed[walked[per_ring[: spooled.of_features].sum() :]] = True
     return Network(
         xy.done(),
         _states(xy.rows, folder),
@@ -174,9 +184,10 @@ def connect(rings: Rings, lattice: Lattice, side: int, folder: Path) -> Network:
         np.concatenate(ends)[once],
         np.concatenate([w.closed for w in walks])[once],
         np.concatenate(coverage)[once],
+        fixed,
         walked,
         np.concatenate([w.backward for w in walks]),
-        np.concatenate([w.per_ring for w in walks]),
+        per_ring,
     )
 
 

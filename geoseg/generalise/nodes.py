@@ -1,7 +1,6 @@
 """At which points do lines meet? Those are fixed: whoever shares a line finds the same ends.
 
-A node is a pixel corner in which three or four unit edges of the lines of one coverage end. The
-raster's edge is one of these lines, so that what lies along it stays there.
+A node is a pixel corner in which three or four unit edges of the lines of one coverage end.
 """
 
 from __future__ import annotations
@@ -44,12 +43,6 @@ class Lattice:
         height, width = self.extent.shape
         row, x = np.divmod(key, width + 1)
         return np.column_stack((x, row % (height + 1)))
-
-    @property
-    def corners(self) -> Ints:
-        """(4, 2) corners of the raster, around it."""
-        height, width = self.extent.shape
-        return np.array([(0, 0), (width, 0), (width, height), (0, height)])
 
 
 def nodes_in(window: Window, a: Ints, b: Ints) -> Ints:

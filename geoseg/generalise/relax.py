@@ -13,7 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoseg.generalise.conflicts import areas, in_window, out_of_order
-from geoseg.generalise.lines import GRID, Ints, Lines, Mask, corners, curves, refined, simplified
+from geoseg.generalise.lines import (
+    GRID,
+    SHARP,
+    Ints,
+    Lines,
+    Mask,
+    corners,
+    curves,
+    refined,
+    simplified,
+)
 from geoseg.generalise.network import Network, parts
 from geoseg.generalise.windows import Index
 from geoseg.window import Window
@@ -52,7 +62,7 @@ def relax(network: Network, rules: Rules, side: int, tell: Callable[[int, int], 
     """
     facts = _begin(network, rules)
     index = Index(side, facts.boxes)
-    changed = np.ones(len(network.first), bool)
+    changed = ~network.fixed
     while changed.any():
         causes = [_unordered(network, facts, changed)]
         places, members = index.windows(changed)
@@ -71,6 +81,7 @@ def _begin(network: Network, rules: Rules) -> _Facts:
     )
     for arcs in parts(network, np.arange(count)):
         lines = simplified(network.lines(arcs), rules.tolerance)
+        lines.state[np.repeat(network.fixed[arcs], network.size[arcs])] = SHARP
         network.state[network.corners(arcs)[0]] = lines.state
         begin = lines.start[:-1]
         facts.boxes[arcs] = np.hstack(

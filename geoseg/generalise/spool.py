@@ -29,19 +29,18 @@ class Growing:
         self._row = (columns,) if columns else ()
         with _trouble(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("wb")
+            path.write_bytes(b"")
         self.rows = 0
 
     def append(self, rows: NDArray[Any]) -> None:
         """Add rows."""
-        with _trouble(self._path):
-            self._file.write(np.ascontiguousarray(rows, self._dtype).tobytes())
+        with _trouble(self._path), self._path.open("ab") as file:
+            file.write(np.ascontiguousarray(rows, self._dtype).tobytes())
         self.rows += len(rows)
 
     def done(self) -> NDArray[Any]:
         """Return all rows; what is changed in them is changed on the disk."""
         with _trouble(self._path):
-            self._file.close()
             if self.rows == 0:
                 # Nothing cannot be mapped.
                 return np.zeros((0, *self._row), self._dtype)

@@ -16,7 +16,7 @@ from scenes import blobs, examples, seeds, shapes, voronoi
 from scipy import ndimage
 
 from geoseg.features import Drawn
-from geoseg.generalise import Map, generalise
+from geoseg.generalise import Map, edge, generalise
 from geoseg.generalise.relax import Rules
 from geoseg.polygons import outlines
 from geoseg.runs import runs_of
@@ -118,8 +118,10 @@ def coarser(
     apart: np.ndarray | None = None,
 ) -> np.ndarray:
     """Generalise outlines, with their coverages where they are apart."""
+    extent = Window(0, 0, shape[1], shape[0])
     whole = Map(
-        Window(0, 0, shape[1], shape[0]),
+        extent,
+        edge(extent, None),
         np.zeros(1, np.int64) if apart is None else np.arange(int(apart.max(initial=0)) + 1),
         how,
         side,
@@ -182,10 +184,10 @@ def test_a_map_without_gaps_has_none_and_ends_at_the_rasters_edge(image, how):
 @given(layers, rules)
 def test_what_lies_on_the_rasters_edge_stays_there(image, how):
     height, width = image.shape
-    edge = shapely.box(0, 0, width, height).boundary
+    border = shapely.box(0, 0, width, height).boundary
     before = outlined(image)
     after = coarser(before, image.shape, how)
-    on_edge = [shapely.intersection(shapely.boundary(g), edge) for g in (before, after)]
+    on_edge = [shapely.intersection(shapely.boundary(g), border) for g in (before, after)]
     assert shapely.equals(*on_edge).all()
 
 

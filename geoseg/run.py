@@ -29,7 +29,9 @@ from geoseg.detect import Job, check_halo
 from geoseg.errors import BackendError, ConfigError, RasterError
 from geoseg.estimate import check_memory
 from geoseg.executors import Executor, Processes, Serial, surely
-from geoseg.features import Features, batches, compare, draw_and_place, number_labels
+from geoseg.features import Features, batches, compare, draw, draw_and_place, number_labels
+from geoseg.features import place as place_on_ground
+from geoseg.generalise import check_lengths, generalised
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.holes import Inside
@@ -227,14 +229,14 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
     # Workers of a cluster have a working folder of their own.
     raster = open_source(absolute(source) if scheduler else source, bands, sensor, access)
+    check_lengths(config.finish, raster.frame)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
     place = RunFolder.beside(final, store)
     place.check_free()
     place.tidy()
-    ours = place.continues() and not fresh
-    if retry_failed and not ours:
+    if retry_failed and (fresh or not place.continues()):
         raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
     sources = files(raster)
 
@@ -275,7 +277,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         budget = stack.enter_context(Budget(config.memory))
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
         stitched = _map_of(job, executor, watch, identity)
-        recipe = _recipe(fingerprint, job.backend)
+        recipe = _recipe(fingerprint, job)
         extra = () if job.area is None else (("clipped", "bool"),)
         target = Target(final, raster.frame.crs, config.legend, recipe, extra)
         failed = job.store.failed()
@@ -309,8 +311,10 @@ def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
     return tuple(getattr(backend, "facts", tuple)())
 
 
-def _recipe(fingerprint: Mapping[str, Any], backend: Backend) -> str:
-    return json.dumps({**fingerprint, "models": models_of(backend)}, sort_keys=True)
+def _recipe(fingerprint: Mapping[str, Any], job: Job) -> str:
+    finish = job.finish.model_dump(mode="json", exclude_defaults=True)
+    made = {**fingerprint, **({"finish": finish} if finish else {})}
+    return json.dumps({**made, "models": models_of(job.backend)}, sort_keys=True)
 
 
 def _prepare(shown: RasterReader, engine: Backend, config: RunConfig, place: RunFolder) -> Job:
@@ -407,11 +411,20 @@ def _write(
     target, failed, place = goal
     total = len(stitched.plan.features)
     watch("write", 0, total)
-    cut = batches(stitched.plan, stitched.counts, stitched.inside)
+
+    def placed() -> Iterator[Features]:
+        parts = batches(stitched.plan, stitched.counts, stitched.inside)
+        if not job.finish.reshapes:
+            return surely(executor, draw_and_place, parts)
+        outlines = surely(executor, draw, parts)
+        coarser = generalised(
+            job, outlines, place.scratch, lambda done, of: watch("generalise", done, of)
+        )
+        return surely(executor, place_on_ground, coarser)
 
     def drawn() -> Iterator[Features]:
         done = 0
-        for found in surely(executor, draw_and_place, cut):
+        for found in placed():
             yield found
             done += len(found.number)
             watch("write", min(done, total), total)

@@ -33,7 +33,7 @@ LAYERS = (
         "pixels",
         "backends",
     ),
-    ("flatten", "store", "polygons", "seams", "decide", "patches", "holes", "detect", "features"),
+    ("flatten", "store", "polygons", "seams", "decide", "patches", "holes", "detect", "features", "generalise"),
     ("executors", "survey", "sieve", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
     ("run", "status"),

@@ -1,0 +1,215 @@
+"""What is on the disk? The arcs of a map, the state of their corners, and who walks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.features import Drawn
+from geoseg.generalise.arcs import NOTHING, Rings, Walk, walk
+from geoseg.generalise.lines import Ints, Lines, Mask, States, expand
+from geoseg.generalise.nodes import Lattice, nodes_in
+from geoseg.generalise.spool import Growing
+from geoseg.generalise.windows import Index, portions
+from geoseg.window import Window
+
+PORTION = 2**17
+"""Corners that are worked on at once, unless a single ring or arc has more."""
+
+_PIECE = 512
+"""Corners of a ring that have a box of their own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spooled:
+    """Features whose rings are on the disk."""
+
+    drawn: list[Drawn]
+    """Batches of features, without outlines."""
+    rings: Rings
+    """Their rings, on the disk; after them those of the edge, once in each coverage."""
+    per_polygon: Ints
+    """Rings of each polygon."""
+    per_feature: Ints
+    """Polygons of each feature."""
+
+    @property
+    def of_features(self) -> int:
+        """How many rings are those of features."""
+        return int(self.per_polygon.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """Arcs, each once, and the rings that walk them."""
+
+    xy: Ints
+    """(n, 2) corners, on the disk."""
+    state: States
+    """(n,) state of each corner, on the disk; may be changed."""
+    first: Ints
+    """(m,) index of the first corner of each arc, rising."""
+    size: Ints
+    """(m,) corners of each arc."""
+    ends: Ints
+    """(m, 2) keys of where it begins and ends."""
+    closed: Mask
+    """(m,) whether it is a ring that meets no other."""
+    coverage: Ints
+    """(m,) with which others it may not cross."""
+    fixed: Mask
+    """(m,) whether it lies on the edge: it stays as it is."""
+    walked: Ints
+    """(k,) arcs in the order in which rings walk them."""
+    backward: Mask
+    """(k,) in which direction."""
+    per_ring: Ints
+    """(r,) arcs of each ring."""
+
+    def corners(self, arcs: Ints) -> tuple[Ints, Ints]:
+        """Return the indices of all corners of some arcs, and where in them each arc begins."""
+        at = expand(self.first[arcs], self.first[arcs] + self.size[arcs])[0]
+        return at, np.r_[0, np.cumsum(self.size[arcs])]
+
+    def lines(self, arcs: Ints) -> Lines:
+        """Read arcs."""
+        at, start = self.corners(arcs)
+        return Lines(self.xy[at].astype(np.int64), start, self.state[at], self.closed[arcs])
+
+
+def spool(
+    batches: Iterable[Drawn], coverage: Ints, edge: NDArray[np.object_], folder: Path
+) -> Spooled:
+    """Put outlines on the disk.
+
+    Args:
+        batches: Features; their outlines have integer corners.
+        coverage: The coverage of each class.
+        edge: (n,) MultiPolygons beyond which there is nothing, with integer corners.
+        folder: Where to.
+    """
+    xy = Growing(folder / "rings", "<i4", 2)
+    drawn: list[Drawn] = []
+    none = np.zeros(0, np.int64)
+    sizes, of_ring, per_polygon, per_feature = [none], [none], [none], [none]
+    for batch in batches:
+        corners, (rings, polygons, features) = shapely.to_ragged_array(batch.outline)[1:]
+        xy.append(np.rint(corners))
+        sizes.append(np.diff(rings))
+        per_polygon.append(np.diff(polygons))
+        per_feature.append(np.diff(features))
+        cls = np.repeat(np.repeat(batch.cls, per_feature[-1]), per_polygon[-1])
+        of_ring.append(coverage[cls])
+        drawn.append(replace(batch, outline=np.zeros(0, object)))
+    corners, (rings, *_) = shapely.to_ragged_array(edge)[1:]
+    for one in np.unique(coverage):
+        xy.append(np.rint(corners))
+        sizes.append(np.diff(rings))
+        of_ring.append(np.full(len(rings) - 1, one))
+    start = np.r_[0, np.cumsum(np.concatenate(sizes))]
+    rings = Rings(xy.done(), start, np.concatenate(of_ring))
+    return Spooled(drawn, rings, np.concatenate(per_polygon), np.concatenate(per_feature))
+
+
+def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Ints:
+    """Return the sorted keys of all nodes, found window by window."""
+    rings = spooled.rings
+    begin, stop, of_ring = _pieces(rings)
+    boxes = [np.zeros((0, 4), np.int64)]
+    for part in portions(stop - begin, PORTION):
+        at = expand(begin[part], stop[part])[0]
+        first = np.cumsum(stop[part] - begin[part]) - (stop[part] - begin[part])
+        xy = rings.xy[at].astype(np.int64)
+        boxes.append(np.hstack([f.reduceat(xy, first, axis=0) for f in (np.minimum, np.maximum)]))
+    found = [np.zeros(0, np.int64)]
+    places, members = Index(side, np.concatenate(boxes)).windows(of_ring < spooled.of_features)
+    for (column, row), pieces in zip(places.tolist(), members, strict=True):
+        x, y = column * side, row * side
+        window = Window(x, y, x + side, y + side)
+        coverage = rings.coverage[of_ring[pieces]]
+        for one in np.unique(coverage).tolist():
+            mine = pieces[coverage == one]
+            at = expand(begin[mine], stop[mine] - 1)[0]
+            a, b = rings.xy[at].astype(np.int64), rings.xy[at + 1].astype(np.int64)
+            xy = nodes_in(window, a, b)
+            found.append(lattice.key(np.full(len(xy), one), xy))
+    return np.sort(np.concatenate(found))
+
+
+def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:
+    """Cut rings into stretches; returns where they begin and stop, and their rings."""
+    edges = np.diff(rings.start) - 1
+    count = -(-edges // _PIECE)
+    step, ring = expand(np.zeros_like(count), count)
+    begin = rings.start[:-1][ring] + step * _PIECE
+    return begin, np.minimum(begin + _PIECE + 1, rings.start[1:][ring]), ring
+
+
+def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Network:
+    """Cut all rings into arcs."""
+    rings, nodes = spooled.rings, find_nodes(spooled, lattice, side)
+    xy = Growing(folder / "arcs", "<i4", 2)
+    walks: list[Walk] = [NOTHING]
+    ends, coverage = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
+    for part in portions(np.diff(rings.start), PORTION):
+        begin, stop = rings.start[part.start], rings.start[part.stop]
+        some = Rings(
+            rings.xy[begin:stop].astype(np.int64),
+            rings.start[part.start : part.stop + 1] - begin,
+            rings.coverage[part],
+        )
+        found = walk(some, nodes, lattice)
+        last = np.cumsum(found.size) - 1
+        coverage.append(np.repeat(some.coverage, found.per_ring))
+        both = (found.xy[at] for at in (last + 1 - found.size, last))
+        ends.append(np.column_stack([lattice.key(coverage[-1], point) for point in both]))
+        xy.append(found.xy)
+        walks.append(replace(found, xy=NOTHING.xy))
+    size = np.concatenate([w.size for w in walks])
+    # Either neighbour wrote it; what the first one wrote is read.
+    once, walked = _distinct(np.concatenate([w.name for w in walks]))
+    per_ring = np.concatenate([w.per_ring for w in walks])
+    fixed = np.zeros(len(once), bool)
+    fixed[walked[per_ring[: spooled.of_features].sum() :]] = True
+    return Network(
+        xy.done(),
+        _states(xy.rows, folder),
+        (np.cumsum(size) - size)[once],
+        size[once],
+        np.concatenate(ends)[once],
+        np.concatenate([w.closed for w in walks])[once],
+        np.concatenate(coverage)[once],
+        fixed,
+        walked,
+        np.concatenate([w.backward for w in walks]),
+        per_ring,
+    )
+
+
+def _distinct(names: Ints) -> tuple[Ints, Ints]:
+    """Return where each name comes first, rising, and which of those each is."""
+    once, which = np.unique(names, return_index=True, return_inverse=True)[1:]
+    order = np.argsort(once)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return once[order], rank[which]
+
+
+def _states(rows: int, folder: Path) -> States:
+    """Return a state for each corner, none set."""
+    # Written, so that a disk that is full says so here, and not when they are changed.
+    state = Growing(folder / "states", "u1")
+    while state.rows < rows:
+        state.append(np.zeros(min(PORTION, rows - state.rows), np.uint8))
+    return state.done()
+
+
+def parts(network: Network, arcs: Ints) -> Iterator[Ints]:
+    """Cut arcs into stretches that are worked on at once."""
+    for part in portions(network.size[arcs], PORTION):
+        yield arcs[part]

@@ -1,0 +1,83 @@
+"""At which points do lines meet? Those are fixed: whoever shares a line finds the same ends.
+
+A node is a pixel corner in which three or four unit edges of the lines of one coverage end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geoseg.generalise.lines import Ints
+from geoseg.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The pixel corners of a raster, one set per coverage, as numbers."""
+
+    extent: Window
+    """The raster, which begins at 0, 0."""
+
+    def key(self, coverage: Ints, xy: Ints) -> Ints:
+        """Return a number for each point, sorted by coverage, row, column."""
+        height, width = self.extent.shape
+        found: Ints = (coverage * (height + 1) + xy[:, 1]) * (width + 1) + xy[:, 0]
+        return found
+
+    def column_key(self, coverage: Ints, xy: Ints) -> Ints:
+        """Return a number for each point, sorted by coverage, column, row."""
+        height, width = self.extent.shape
+        found: Ints = (coverage * (width + 1) + xy[:, 0]) * (height + 1) + xy[:, 1]
+        return found
+
+    def coverage(self, key: Ints) -> Ints:
+        """Return the (n,) coverages of keys."""
+        height, width = self.extent.shape
+        found: Ints = key // ((height + 1) * (width + 1))
+        return found
+
+    def point(self, key: Ints) -> Ints:
+        """Return the (n, 2) points of keys."""
+        height, width = self.extent.shape
+        row, x = np.divmod(key, width + 1)
+        return np.column_stack((x, row % (height + 1)))
+
+
+def nodes_in(window: Window, a: Ints, b: Ints) -> Ints:
+    """Return the nodes in a window.
+
+    Args:
+        window: Pixel corners x0..x1 - 1, y0..y1 - 1.
+        a: (n, 2) where level and upright edges begin; all that meet the window.
+        b: (n, 2) where they end.
+
+    Returns:
+        (k, 2) points.
+    """
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    level = low[:, 1] == high[:, 1]
+    across = _painted(low[level], high[level], window)
+    down = _painted(low[~level][:, ::-1], high[~level][:, ::-1], _turned(window)).T
+    left, right, up, below = across[:, :-1], across[:, 1:], down[:-1], down[1:]
+    ends = left.astype(np.int8) + right + up + below
+    y, x = np.nonzero(ends >= 3)
+    return np.column_stack((x + window.x0, y + window.y0))
+
+
+def _painted(low: Ints, high: Ints, window: Window) -> np.ndarray:
+    """Return (row, col) of the unit edges x..x + 1 for x in x0 - 1..x1 - 1, y in y0..y1 - 1."""
+    rows, columns = window.height, window.width + 1
+    here = (low[:, 1] >= window.y0) & (low[:, 1] < window.y1)
+    line = (low[here, 1] - window.y0) * (columns + 1)
+    begin = line + np.clip(low[here, 0] - window.x0 + 1, 0, columns)
+    end = line + np.clip(high[here, 0] - window.x0 + 1, 0, columns)
+    size = rows * (columns + 1)
+    change = np.bincount(begin, minlength=size) - np.bincount(end, minlength=size)
+    painted: np.ndarray = np.cumsum(change.reshape(rows, -1), axis=1)[:, :columns] > 0
+    return painted
+
+
+def _turned(window: Window) -> Window:
+    return Window(window.y0, window.x0, window.y1, window.x1)

@@ -1,0 +1,266 @@
+"""Laws of a map that is generalised: it is the same map, coarser."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from scenes import blobs, examples, seeds, shapes, voronoi
+from scipy import ndimage
+
+from geoseg.features import Drawn
+from geoseg.generalise import Map, edge, generalise
+from geoseg.generalise.relax import Rules
+from geoseg.polygons import outlines
+from geoseg.runs import runs_of
+from geoseg.window import Window
+
+SNAP_PX = 1 / 64
+"""How far points move to their grid."""
+
+rules = st.builds(Rules, st.sampled_from([0.0, 0.8, 1.5, 2.0, 5.0]), st.sampled_from([0, 0.3, 2.0]))
+images = npst.arrays(
+    np.int32,
+    npst.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12),
+    elements=st.one_of(st.integers(0, 1), st.integers(0, 4)),
+)
+
+
+@st.composite
+def drawings(draw) -> np.ndarray:
+    """Objects of many forms in which single pixels are others."""
+    random = draw(seeds)
+    layer = draw(st.sampled_from([voronoi, blobs, shapes]))
+    ids = layer(draw(st.integers(1, 30)), draw(st.integers(1, 30)), random)
+    spoilt = random.random(ids.shape) < draw(st.sampled_from([0, 0.03, 0.2]))
+    ids[spoilt] = random.integers(0, 4, int(spoilt.sum()))
+    return ids
+
+
+layers = st.one_of(images, drawings())
+
+
+def spiral(size: int) -> np.ndarray:
+    """Two arms, one pixel wide, around each other."""
+    image = np.ones((size, size), np.int32)
+    x, y, dx, dy = 0, 0, 1, 0
+    for _ in range(size * size):
+        image[y, x] = 2
+        ahead = (y + 2 * dy, x + 2 * dx)
+        inside = all(0 <= v < size for v in ahead)
+        next_free = 0 <= y + dy < size and 0 <= x + dx < size and image[y + dy, x + dx] == 1
+        if not next_free or (inside and image[ahead] == 2):
+            dx, dy = -dy, dx
+            if not (0 <= y + dy < size and 0 <= x + dx < size) or image[y + dy, x + dx] == 2:
+                break
+        x, y = x + dx, y + dy
+    return image
+
+
+def river(size: int) -> np.ndarray:
+    """A river, one pixel wide, that goes down in steps, with an island beside it."""
+    image = np.ones((size, size), np.int32)
+    x = 0
+    for y in range(size):
+        step = (y * 7) % 4
+        image[y, x : x + step + 1] = 2
+        x = min(x + step, size - 1)
+    image[size // 2, :2] = 3
+    return image
+
+
+def island_in_a_bay(size: int) -> np.ndarray:
+    """A bay, three pixels wide, that holds an island of one."""
+    image = np.ones((size, size), np.int32)
+    image[size // 3 : size // 3 + 3, : size // 2] = 2
+    image[size // 3 + 1, size // 2 - 2] = 3
+    return image
+
+
+ADVERSE = {
+    "chessboard": np.indices((9, 9)).sum(axis=0) % 2 + 1,
+    "half a chessboard": np.indices((9, 9)).sum(axis=0) % 2,
+    "spiral": spiral(24),
+    "river": river(30),
+    "island in a bay": island_in_a_bay(15),
+    "nested": np.maximum(*(np.abs(np.indices((17, 17)) - 8))) % 3 + 1,
+    "nested on nothing": np.maximum(*(np.abs(np.indices((17, 17)) - 8))) % 2,
+    "diagonals": (np.indices((20, 20)).sum(axis=0) // 2) % 3,
+    "nothing": np.zeros((3, 3)),
+    "one pixel": np.ones((1, 1)),
+}  # fmt: skip
+
+
+def outlined(image: np.ndarray) -> np.ndarray:
+    return outlines(runs_of(image.astype(np.int32), (0, 0)), int(image.max(initial=0)))
+
+
+def batches(found: np.ndarray, cls: np.ndarray, cuts: tuple[int, ...] = ()):
+    for a, b in pairwise(sorted({0, len(found), *(c for c in cuts if c < len(found))})):
+        one = np.ones(b - a)
+        yield Drawn(np.arange(a, b) + 1, cls[a:b], one, one.astype(int), one, found[a:b])
+
+
+def coarser(
+    found: np.ndarray,
+    shape: tuple[int, int],
+    how: Rules,
+    *,
+    side: int = 512,
+    cuts: tuple[int, ...] = (),
+    apart: np.ndarray | None = None,
+) -> np.ndarray:
+    """Generalise outlines, with their coverages where they are apart."""
+    extent = Window(0, 0, shape[1], shape[0])
+    whole = Map(
+        extent,
+        edge(extent, None),
+        np.zeros(1, np.int64) if apart is None else np.arange(int(apart.max(initial=0)) + 1),
+        how,
+        side,
+    )
+    cls = np.zeros(len(found), np.int64) if apart is None else apart
+    with tempfile.TemporaryDirectory() as folder:
+        done = generalise(batches(found, cls, cuts), whole, Path(folder), lambda _a, _b: None)
+        return np.concatenate([np.zeros(0, object), *(d.outline for d in done)])
+
+
+def check_topology(before: np.ndarray, after: np.ndarray) -> None:
+    """Every polygon is valid, has its holes and orientation, and lies to all others as it did."""
+    assert shapely.is_valid(after).all()
+    parts, new = shapely.get_parts(before), shapely.get_parts(after)
+    assert shapely.get_num_geometries(before).tolist() == shapely.get_num_geometries(after).tolist()
+    holes = [shapely.get_num_interior_rings(p).tolist() for p in (parts, new)]
+    assert holes[0] == holes[1]
+    turns = [shapely.is_ccw(shapely.get_rings(p)).tolist() for p in (parts, new)]
+    assert turns[0] == turns[1]
+    i, j = np.triu_indices(len(before), 1)
+    assert (
+        shapely.relate(before[i], before[j]).tolist() == shapely.relate(after[i], after[j]).tolist()
+    )
+
+
+def check_promise(before: np.ndarray, after: np.ndarray, how: Rules) -> None:
+    """No outline moves farther than it may, and no area changes by more than that allows."""
+    most = how.tolerance + how.rounding + SNAP_PX
+    for one, other in ((before, after), (after, before)):
+        dense = shapely.segmentize(shapely.boundary(one), 0.25)
+        xy, which = shapely.get_coordinates(dense, return_index=True)
+        assert (shapely.distance(shapely.points(xy), shapely.boundary(other)[which]) <= most).all()
+    drift = np.abs(shapely.area(after) - shapely.area(before))
+    assert (drift <= most * shapely.length(before)).all()
+
+
+@examples(150)
+@given(layers, rules)
+def test_a_map_keeps_its_topology_and_its_promise(image, how):
+    before = outlined(image)
+    after = coarser(before, image.shape, how)
+    check_topology(before, after)
+    check_promise(before, after, how)
+    parts = shapely.get_parts(after)
+    assert shapely.coverage_is_valid(parts)
+    assert shapely.area(parts).sum() == pytest.approx(shapely.union_all(parts).area, abs=1e-9)
+
+
+@examples(80)
+@given(layers, rules)
+def test_a_map_without_gaps_has_none_and_ends_at_the_rasters_edge(image, how):
+    before = outlined(image + 1)
+    after = coarser(before, image.shape, how)
+    height, width = image.shape
+    assert shapely.area(after).sum() == pytest.approx(image.size, abs=1e-9)
+    assert shapely.union_all(after).normalize().equals(shapely.box(0, 0, width, height))
+
+
+@examples(80)
+@given(layers, rules)
+def test_what_lies_on_the_rasters_edge_stays_there(image, how):
+    height, width = image.shape
+    border = shapely.box(0, 0, width, height).boundary
+    before = outlined(image)
+    after = coarser(before, image.shape, how)
+    on_edge = [shapely.intersection(shapely.boundary(g), border) for g in (before, after)]
+    assert shapely.equals(*on_edge).all()
+
+
+@examples(80)
+@given(layers, layers, rules)
+def test_lines_that_cross_in_one_coverage_still_cross_there_and_nowhere_else(one, other, how):
+    shape = np.maximum(one.shape, other.shape)
+    before = np.concatenate([outlined(one), outlined(other)])
+    check_topology(before, coarser(before, shape, how))
+
+
+@examples(60)
+@given(layers, layers, rules)
+def test_coverages_do_not_know_of_each_other(one, other, how):
+    shape = np.maximum(one.shape, other.shape)
+    first, second = outlined(one), outlined(other)
+    cls = np.repeat([0, 1], [len(first), len(second)])
+    both = coarser(np.concatenate([first, second]), shape, how, apart=cls)
+    alone = [coarser(found, shape, how) for found in (first, second)]
+    assert shapely.to_wkb(both).tolist() == shapely.to_wkb(np.concatenate(alone)).tolist()
+
+
+@examples(80)
+@given(layers, rules, st.integers(2, 40), st.lists(st.integers(0, 9), max_size=3))
+def test_neither_windows_nor_batches_change_the_result(image, how, side, cuts):
+    before = outlined(image)
+    whole = coarser(before, image.shape, how)
+    parts = coarser(before, image.shape, how, side=side, cuts=tuple(cuts))
+    assert shapely.to_wkb(parts).tolist() == shapely.to_wkb(whole).tolist()
+
+
+@pytest.mark.parametrize("name", ADVERSE)
+@pytest.mark.parametrize("how", [Rules(2, 0), Rules(1.5, 0.5), Rules(9, 9)], ids=str)
+def test_adverse_maps(name, how):
+    image = ADVERSE[name]
+    before = outlined(image)
+    after = coarser(before, image.shape, how, side=7)
+    check_topology(before, after)
+    check_promise(before, after, how)
+
+
+def test_arcs_of_any_length_are_cut_alike_on_both_sides(monkeypatch):
+    monkeypatch.setattr("geoseg.generalise.arcs.MOST_CORNERS", 3)
+    monkeypatch.setattr("geoseg.generalise.network.PORTION", 5)
+    for image in ADVERSE.values():
+        before = outlined(image)
+        after = coarser(before, image.shape, Rules(2, 0.5), side=7)
+        check_topology(before, after)
+        assert shapely.coverage_is_valid(shapely.get_parts(after))
+
+
+def test_a_river_of_one_pixel_is_there_from_end_to_end():
+    image = river(30)
+    after = coarser(outlined(image), image.shape, Rules(5, 0))[1]
+    assert len(after.geoms) == 1
+    assert after.bounds[1::2] == (0, 30)
+    assert after.area > 10
+
+
+def test_steps_become_lines_and_corners_round():
+    size = 60
+    image = (np.subtract.outer(np.arange(size), np.arange(size)) // 2 > 0).astype(np.int32)
+    stairs, turned = outlined(image), outlined(np.pad(np.ones((20, 20)), 20))
+    straight = coarser(stairs, image.shape, Rules(1.5, 0))
+    assert shapely.get_num_coordinates(straight[0]) <= 7
+    round_ = coarser(turned, (60, 60), Rules(1.5, 0.5))[0]
+    # A quarter of the diagonal of the cut at each of four corners.
+    assert round_.distance(shapely.Point(20, 20)) == pytest.approx(0.5, abs=0.05)
+    assert 20 * 20 - 8 < round_.area < 20 * 20
+
+
+def test_regions_of_one_label_need_not_be_connected():
+    image = ndimage.zoom(np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]]), 4, order=0)
+    before = outlined(image)
+    assert len(before) == 1
+    check_topology(before, coarser(before, image.shape, Rules(2, 0.5)))

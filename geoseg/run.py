@@ -5,7 +5,6 @@ open -> grid -> fit -> detect every tile -> compare neighbours -> decide -> draw
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from geoseg.access import Access
 from geoseg.aoi import Within, find_area
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
+from geoseg.backends.compose import located
 from geoseg.bands import shown_roles
 from geoseg.config import ModelOptions, RunConfig, difference
 from geoseg.decide import SeamPlan, decide, empty_facts
@@ -51,6 +51,7 @@ from geoseg.prepare import (
 )
 from geoseg.progress import Progress, Watch, paced
 from geoseg.raster import RasterReader, holding
+from geoseg.recipe import recipe_text, words_of
 from geoseg.runfolder import RunFolder
 from geoseg.seams import Seam
 from geoseg.store import Failure, Store
@@ -254,7 +255,26 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         budget = stack.enter_context(Budget(config.memory))
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
         stitched = _map_of(job, executor, watch, identity)
-        recipe = _recipe(fingerprint, job.backend)
+        recipe = recipe_text(
+            fingerprint,
+            models_of(job.backend),
+            raster.frame,
+            words_of(
+                source=source,
+                legend=asked,
+                backend=located(backend),
+                models=models,
+                boxes=boxes,
+                aoi=aoi,
+                mask_clouds=located(mask_clouds),
+                tile=tile,
+                overlap=overlap,
+                threshold=threshold,
+                bands=bands,
+                sensor=sensor,
+                composite=composite,
+            ),
+        )
         target = Target(
             final, raster.frame.crs, config.legend, recipe, clipped=job.area is not None
         )
@@ -278,10 +298,6 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
 def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
     """Return what a backend says of its weights; nothing where it has none."""
     return tuple(getattr(backend, "facts", tuple)())
-
-
-def _recipe(fingerprint: Mapping[str, Any], backend: Backend) -> str:
-    return json.dumps({**fingerprint, "models": models_of(backend)}, sort_keys=True)
 
 
 def _prepare(shown: RasterReader, engine: Backend, config: RunConfig, place: RunFolder) -> Job:

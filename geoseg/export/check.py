@@ -28,6 +28,7 @@ import pyogrio
 import shapely
 
 from geoseg.export.formats import geo_schema, write_layer
+from geoseg.export.style import STYLES
 from geoseg.export.tally import Given, Rounded, Tally
 
 BATCH_ROWS = 4096
@@ -216,6 +217,11 @@ def _wkb(blob: bytes) -> bytes:
     return blob[8 + (0, 32, 48, 48, 64)[blob[3] >> 1 & 7] :]
 
 
+_STYLE_COLUMNS = (
+    "f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, "
+    "styleSLD, useAsDefault, description, owner, ui, update_time"
+)
+
 _SKELETON = (
     "SELECT type, name, tbl_name, sql FROM sqlite_master",
     "SELECT table_name, data_type, identifier, last_change, srs_id FROM gpkg_contents",
@@ -224,6 +230,7 @@ _SKELETON = (
     "SELECT * FROM gpkg_extensions",
     "SELECT * FROM gpkg_metadata",
     "SELECT * FROM gpkg_metadata_reference",
+    f"SELECT {_STYLE_COLUMNS} FROM {STYLES}",  # noqa: S608  names are fixed
     "SELECT * FROM pragma_application_id, pragma_user_version",
 )
 
@@ -234,7 +241,7 @@ def _skeleton(db: sqlite3.Connection) -> set[Row]:
     found: set[Row] = set()
     for query in _SKELETON:
         table = query.rpartition(" ")[2]
-        if table in there or not table.startswith("gpkg_"):
+        if table in there or not table.startswith(("gpkg_", STYLES)):
             found |= {(query, *row) for row in db.execute(query)}
     return found
 

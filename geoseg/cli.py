@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import interrupts
+from geoseg.cli_export import add_commands
 from geoseg.cli_models import app as models_app
 from geoseg.cli_progress import event, telling
 from geoseg.cli_status import status
@@ -100,6 +101,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summ
 
 app.add_typer(models_app, name="models")
 app.command()(status)
+add_commands(app)
 
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.
 TILE, OVERLAP = 1024, 128

@@ -19,7 +19,7 @@ from affine import Affine
 from geoseg.access import is_local, without_secrets
 from geoseg.bands import parse
 from geoseg.config import ModelOptions
-from geoseg.errors import OutputError
+from geoseg.errors import MapError
 from geoseg.frame import Frame
 from geoseg.legend import Legend
 
@@ -110,7 +110,7 @@ class Recipe:
             where: The map, for messages.
 
         Raises:
-            OutputError: It is none, or of an older geoseg.
+            MapError: It is none, or of an older geoseg.
         """
         try:
             facts = json.loads(text)
@@ -121,7 +121,7 @@ class Recipe:
             dict(facts["asked"])
             return cls(text, facts, frame, Legend.model_validate(facts["legend"]))
         except (ValueError, TypeError, KeyError) as error:
-            raise OutputError(
+            raise MapError(
                 f"{where} says too little of how it was made (it is damaged, or was written by an "
                 "older geoseg); make it anew with geoseg segment"
             ) from error

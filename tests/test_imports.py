@@ -36,9 +36,9 @@ LAYERS = (
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
     ("executors", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
-    ("run", "status"),
+    ("run", "status", "convert"),
     ("preview", "demo"),
-    ("cli", "cli_models", "cli_progress", "cli_status", "__main__"),
+    ("cli", "cli_export", "cli_models", "cli_progress", "cli_status", "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

@@ -16,7 +16,7 @@ from scenes import ByIdentity
 
 import geoseg
 from geoseg.backends.compose import located
-from geoseg.errors import OutputError
+from geoseg.errors import MapError
 from geoseg.frame import Frame
 from geoseg.recipe import Recipe, recipe_text, words_of
 
@@ -67,7 +67,7 @@ def test_what_is_no_name_is_said_to_be_lost():
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"frame": 3}', '{"frame": {"width": 1}}'])
 def test_what_is_no_recipe_is_refused(text):
-    with pytest.raises(OutputError, match=r"^m\.gpkg says too little of how it was made"):
+    with pytest.raises(MapError, match=r"^m\.gpkg says too little of how it was made"):
         Recipe.parse(text, "m.gpkg")
 
 

@@ -1,0 +1,109 @@
+"""How does a map get into another format? Nothing is computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import ConfigError, MapError, OutputError
+from geoseg.export.place import FORMATS, check_output, check_place
+from geoseg.export.read import Map, open_map
+from geoseg.export.table import Target
+from geoseg.export.targets import CATALOGUE, LABELS, PROJECT, RASTER, target_of
+from geoseg.export.write import write_layers
+from geoseg.frame import Frame
+from geoseg.prepare import open_source
+from geoseg.runfolder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What may be said of an export; None where it is not."""
+
+    format: str | None = None
+    """What a `.json` is to be: `coco` or `stac`."""
+    raster: str | None = None
+    """The raster of the map, where it is not at its place any more."""
+    chips: int | None = None
+    """Side in pixels of the images of COCO; the whole raster is one where None."""
+    datetime: str | None = None
+    """When the picture was taken, ISO 8601, or `file`: the raster's time of change."""
+    overwrite: bool = False
+    """Replace an output that is there."""
+
+
+def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
+    """Write a map in another format; returns its number of features.
+
+    Args:
+        source: A map that geoseg wrote.
+        to: The output; its name says the format.
+        wishes: What else is to be said.
+
+    Raises:
+        GeosegError: The map cannot be read, or the output not be written; nothing is.
+    """
+    wishes = wishes or Wishes()
+    kind = target_of(to, wishes.format)
+    _check_heeded(kind, wishes)
+    found = open_map(source)
+    if kind in FORMATS.values():
+        check_output(to, overwrite=wishes.overwrite, crs=found.crs, sources=[str(source)])
+        with _place(to) as place:
+            return write_layers(_target(to, found), found.layer(), found.failed(), place)
+    check_place(to, overwrite=wishes.overwrite, sources=[str(source)], option="--to")
+    found.made_by()
+    with _place(to) as place:
+        if kind == RASTER:
+            from geoseg.export.cog import write_cog
+
+            write_cog(to, found, _frame(found, wishes.raster), place)
+    return found.count
+
+
+def _check_heeded(kind: str, wishes: Wishes) -> None:
+    """Refuse what would do nothing."""
+    for option, value, kinds in (
+        ("--chips", wishes.chips, (LABELS,)),
+        ("--datetime", wishes.datetime, (CATALOGUE,)),
+        ("--raster", wishes.raster, (RASTER, LABELS, PROJECT, CATALOGUE)),
+    ):
+        if value is not None and kind not in kinds:
+            raise ConfigError(f"{option} is for {', '.join(kinds)}; leave it out")
+
+
+def _target(to: Path, found: Map) -> Target:
+    recipe = "{}" if found.recipe is None else found.recipe.text
+    clipped = "clipped" in found.fields.names
+    return Target(to, found.crs, found.legend, recipe, clipped=clipped)
+
+
+@contextmanager
+def _place(to: Path) -> Iterator[RunFolder]:
+    """Yield where a file grows, and be the only one who writes it."""
+    place = RunFolder.beside(to)
+    place.check_free()
+    place.tidy()
+    if place.continues():
+        raise OutputError(
+            f"{place.path} is an unfinished run of {to.name}; finish or remove it, or give another "
+            "--to"
+        )
+    with place.hold():
+        yield place
+
+
+def _frame(found: Map, raster: str | None) -> Frame:
+    """Return the pixel grid of a map, or of another raster in its CRS."""
+    made = found.made_by().frame
+    if raster is None:
+        return made
+    frame = open_source(raster, None, None).frame
+    if frame.crs != made.crs:
+        raise MapError(
+            f"{raster} is not in the CRS of {found.path}; give a raster on the grid of the map, or "
+            "leave --raster out"
+        )
+    return frame

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.access import is_local
 from geoseg.errors import ConfigError, MapError, OutputError
 from geoseg.export.place import FORMATS, check_output, check_place
 from geoseg.export.read import Map, open_map
@@ -14,8 +15,11 @@ from geoseg.export.table import Target
 from geoseg.export.targets import CATALOGUE, LABELS, PROJECT, RASTER, target_of
 from geoseg.export.write import write_layers
 from geoseg.frame import Frame
+from geoseg.geotiff import open_raster, taken
+from geoseg.mosaic import files
 from geoseg.prepare import open_source
 from geoseg.runfolder import RunFolder
+from geoseg.whereabouts import find
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,61 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
     check_place(to, overwrite=wishes.overwrite, sources=[str(source)], option="--to")
     found.made_by()
     with _place(to) as place:
-        if kind == RASTER:
-            from geoseg.export.cog import write_cog
-
-            write_cog(to, found, _frame(found, wishes.raster), place)
+        _WRITERS[kind](to, found, wishes, place)
     return found.count
+
+
+def _cog(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
+    from geoseg.export.cog import write_cog
+
+    write_cog(to, found, _frame(found, wishes.raster), place)
+
+
+def _coco(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
+    from geoseg.export.coco import images_of, write_coco
+
+    recipe = found.made_by()
+    name = wishes.raster or next(iter(recipe.rasters), found.path.name)
+    write_coco(to, found, images_of(recipe.frame, wishes.chips, Path(name).name), place)
+
+
+def _qgz(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
+    from geoseg.export.qgz import Shown, write_project
+    from geoseg.stretch import fit_stretch
+
+    paths = _rasters(found, wishes.raster)
+    asked = found.made_by().asked
+    raster = open_source(paths, asked.get("bands"), asked.get("sensor"))
+    part = files(raster)[0]
+    shown = Shown(tuple(paths), None)
+    if part.palette is None:
+        stretch = fit_stretch(raster, raster.roles)
+        red, green, blue = (part.indexes[band] for band in stretch.bands)
+        shown = Shown(tuple(paths), (red, green, blue), stretch.low, stretch.high)
+    write_project(to, found, shown, place)
+
+
+def _stac(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
+    from geoseg.export.stac import moment, write_item
+
+    paths = _rasters(found, wishes.raster)
+    tagged, changed_s = None, None
+    if is_local(paths[0]):
+        tagged, changed_s = taken(open_raster(paths[0])), Path(paths[0]).stat().st_mtime
+    write_item(to, found, paths, moment(wishes.datetime, tagged, changed_s), place)
+
+
+_WRITERS = {RASTER: _cog, LABELS: _coco, PROJECT: _qgz, CATALOGUE: _stac}
+
+
+def _rasters(found: Map, instead: str | None) -> list[str]:
+    """Return where the raster of a map is, or its parts."""
+    if instead is not None:
+        return [find(instead, found.path, "another --raster")]
+    known = found.made_by().rasters
+    if not known:
+        raise MapError(f"{found.path} was made of a raster in memory; pass --raster FILE")
+    return [find(path, found.path, "--raster FILE") for path in known]
 
 
 def _check_heeded(kind: str, wishes: Wishes) -> None:

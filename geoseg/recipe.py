@@ -141,3 +141,10 @@ class Recipe:
         """The identity of the raster."""
         start = "raster."
         return {k.removeprefix(start): v for k, v in self.facts.items() if k.startswith(start)}
+
+    @property
+    def rasters(self) -> list[str]:
+        """Paths and URLs of the raster, or of the parts of a mosaic; none of one in memory."""
+        known = self.raster
+        parts = [v for k, v in sorted(known.items()) if k.startswith("source.")] or [known]
+        return [part["path"] for part in parts if "path" in part]

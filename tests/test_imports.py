@@ -16,7 +16,8 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window", "interrupts", "lock", "folder", "progress", "memory"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
-    ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library", "recipe"),
+    ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library", "recipe",
+     "whereabouts"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",

@@ -91,7 +91,6 @@ def _dtype(legend: Legend) -> str:
 
 def _burn(path: Path, found: Map, frame: Frame) -> list[int]:
     """Burn a map into a plain raster; returns a checksum of each strip."""
-    value_of = {c.name: number for number, c in enumerate(found.legend.classes, 1)}
     every, dtype = strips(frame), _dtype(found.legend)
     item = np.dtype(dtype).itemsize
     empty = {y1 - y0: zlib.crc32(bytes((y1 - y0) * frame.width * item)) for y0, y1 in every}
@@ -104,7 +103,7 @@ def _burn(path: Path, found: Map, frame: Frame) -> list[int]:
     }  # fmt: skip
     with rasterio.open(path, "w+", **profile) as target:
         for batch in found.batches():
-            shapes, values = _pixels(batch, frame), _values(batch, value_of, found)
+            shapes, values = in_pixels(batch, frame), class_values(batch, found)
             for number, chosen in _touched(shapes, every):
                 y0, y1 = every[number]
                 where = RasterioWindow(0, y0, frame.width, y1 - y0)
@@ -115,13 +114,20 @@ def _burn(path: Path, found: Map, frame: Frame) -> list[int]:
     return sums
 
 
-def _pixels(batch: pa.RecordBatch, frame: Frame) -> NDArray[np.object_]:
+def in_pixels(batch: pa.RecordBatch, frame: Frame) -> NDArray[np.object_]:
+    """Return (n,) the polygons of rows in pixel corner coordinates."""
     shapes = shapely.from_wkb(batch.column("geometry").to_numpy(zero_copy_only=False))
     moved: NDArray[np.object_] = shapely.transform(shapes, frame.to_pixels)
     return moved
 
 
-def _values(batch: pa.RecordBatch, value_of: dict[str, int], found: Map) -> NDArray[np.int64]:
+def class_values(batch: pa.RecordBatch, found: Map) -> NDArray[np.int64]:
+    """Return (n,) the numbers, 1 and up, that the classes of rows have in the legend.
+
+    Raises:
+        MapError: One is not in the legend.
+    """
+    value_of = {c.name: number for number, c in enumerate(found.legend.classes, 1)}
     names = batch.column("class").to_pylist()
     strange = next((name for name in names if name not in value_of), None)
     if strange is not None:

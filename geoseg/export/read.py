@@ -197,7 +197,7 @@ def _fields(path: Path, found: pa.Schema) -> pa.Schema:
 
 def _is_geometry(field: pa.Field) -> bool:
     kind = getattr(field.type, "storage_type", field.type)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _read(path: Path, kind: str, fields: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -60,9 +60,14 @@ def class_style(legend: Legend) -> str:
 
 def failed_style() -> str:
     """Return QML that draws failed tiles as red outlines."""
+    return _document(failed_renderer())
+
+
+def failed_renderer() -> ET.Element:
+    """Return the element `renderer-v2` that draws red outlines."""
     renderer = ET.Element("renderer-v2", type="singleSymbol", symbollevels="0", forceraster="0")
     _symbol(ET.SubElement(renderer, "symbols"), 0, _FAILED_COLOUR, 40)
-    return _document(renderer)
+    return renderer
 
 
 def class_renderer(legend: Legend) -> ET.Element:

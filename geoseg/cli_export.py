@@ -8,16 +8,11 @@ from typing import Annotated
 
 import typer
 
-from geoseg.offline import harden
+from geoseg.offline import harden, load_vectors
 
 MapFile = Annotated[
     Path, typer.Argument(metavar="MAP", help="A map that geoseg wrote: .gpkg, .parquet")
 ]
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands to an app."""
-    app.command()(export)
 
 
 def export(
@@ -51,6 +46,7 @@ def export(
 ) -> None:
     """Write a map in another format."""
     harden(source, raster)
+    load_vectors()
     from geoseg.convert import Wishes
     from geoseg.convert import export as convert
 

@@ -38,8 +38,9 @@ def words_of(**given: Any) -> dict[str, Any]:
         given: Arguments of `geoseg.segment`; None where nothing was asked for.
     """
     plain = {name: _plain(name, value) for name, value in given.items() if value is not None}
-    kept = {name: value for name, value in plain.items() if value is not _LOST}
-    return {**kept, IN_MEMORY: sorted(plain.keys() - kept.keys())}
+    lost = sorted(name for name, value in plain.items() if value is _LOST)
+    kept = {n: value for n, value in plain.items() if value is not None and n not in lost}
+    return {**kept, IN_MEMORY: lost}
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -50,7 +51,8 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Legend):
         return value.model_dump(mode="json")
     if isinstance(value, ModelOptions):
-        return value.model_dump(mode="json", exclude={"offline"}, exclude_defaults=True)
+        # Nothing is the same as what is usual, said aloud.
+        return value.model_dump(mode="json", exclude={"offline"}, exclude_defaults=True) or None
     return value if isinstance(value, str | int | float) else _LOST
 
 

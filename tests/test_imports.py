@@ -37,9 +37,9 @@ LAYERS = (
     ("flatten", "store", "polygons", "seams", "decide", "detect", "features"),
     ("executors", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
-    ("run", "status", "convert"),
+    ("run", "status", "convert", "rerun"),
     ("preview", "demo"),
-    ("cli", "cli_export", "cli_models", "cli_progress", "cli_status", "__main__"),
+    ("cli", "cli_export", "cli_rerun", "cli_models", "cli_progress", "cli_status", "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

@@ -99,10 +99,11 @@ def _check_parquet(path: Path, given: Given, crs: str | None, recipe: str) -> No
         same = all(stored.get(key) == value for key, value in wanted.metadata.items())
         if not same or not file.schema_arrow.equals(wanted, check_metadata=True):
             raise LostError("columns or CRS are not in the file as they were written")
-        _compare(chain.from_iterable(map(_rows, file.iter_batches(BATCH_ROWS))), given)
+        _compare(chain.from_iterable(map(rows_of, file.iter_batches(BATCH_ROWS))), given)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[Row]:
+def rows_of(batch: pa.RecordBatch) -> Iterator[Row]:
+    """Return the rows of a batch as plain Python values."""
     return zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
@@ -116,7 +117,7 @@ def _check_flatgeobuf(path: Path, given: Given, crs: str | None, recipe: str) ->
     with pyogrio.open_arrow(BytesIO(empty)) as (wanted, _), source as (found, batches):
         if found["crs"] != wanted["crs"] or list(found["fields"]) != list(wanted["fields"]):
             raise LostError("columns or CRS are not in the file as they were written")
-        _compare(chain.from_iterable(map(_rows, batches)), given)
+        _compare(chain.from_iterable(map(rows_of, batches)), given)
 
 
 def _check_geojson(path: Path, given: Given, crs: str | None, recipe: str) -> None:

@@ -1,5 +1,8 @@
 """How does a map become labels that train models? COCO, with masks as run lengths.
 
+A mask holds the pixels whose centre the polygon holds. It is never drawn: its run lengths come from
+the outline.
+
 One image is the whole raster, or each window of a lattice (`--chips`); masks, boxes and areas are
 in pixels of their image. Features keep their `score`; `feature` is their id in the map. A window
 that holds nothing is an image, too: that nothing is there is a label.
@@ -15,9 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import rasterio.features
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.errors import ConfigError, MissingDependencyError
@@ -27,9 +28,6 @@ from geoseg.export.single import put_bytes
 from geoseg.export.write import Place
 from geoseg.frame import Frame
 from geoseg.window import Window
-
-PATCH_PIXELS = 2**24
-"""Most pixels of a mask that are held at once."""
 
 MOST_PIXELS = 2**32 - 1
 """pycocotools counts the pixels of an image in 32 bits."""
@@ -146,14 +144,12 @@ def _annotations(found: Map, images: Images) -> Iterator[dict[str, Any]]:
 
     number = 0
     for batch in found.batches():
-        facts = _facts(batch, found)
         shapes = in_pixels(batch, images.frame)
-        for shape, bounds, fact in zip(
-            shapes.tolist(), shapely.bounds(shapes).tolist(), facts, strict=True
-        ):
-            for image in images.touched(bounds):
+        bounds, runs = shapely.bounds(shapes).tolist(), runs_down(shapes)
+        for place, fact in enumerate(_facts(batch, found)):
+            for image in images.touched(bounds[place]):
                 window = images.window(image)
-                counts = run_lengths(shape, window)
+                counts = run_lengths(runs.of(place), window)
                 if len(counts) < 2:
                     continue
                 number += 1
@@ -177,38 +173,65 @@ def _facts(batch: pa.RecordBatch, found: Map) -> Iterator[dict[str, Any]]:
         yield {"category_id": value, "feature": feature, "score": score}
 
 
-def run_lengths(shape: shapely.MultiPolygon, window: Window) -> list[int]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Runs:
+    """Runs of pixels down a column, of polygons one after the other."""
+
+    stops: Ints
+    """(n + 1,) where in the rest the runs of each polygon begin, and at last where they end."""
+    column: Ints
+    """In the raster."""
+    top: Ints
+    """First row."""
+    bottom: Ints
+    """Row after the last."""
+
+    def of(self, number: int) -> tuple[Ints, Ints, Ints]:
+        """Return column, top and bottom of the runs of one polygon."""
+        mine = slice(self.stops[number], self.stops[number + 1])
+        return self.column[mine], self.top[mine], self.bottom[mine]
+
+
+def runs_down(shapes: NDArray[np.object_]) -> Runs:
+    """Return the pixels whose centre lies in polygons, all of them in one sweep.
+
+    Args:
+        shapes: (n,) valid (multi)polygons in pixel corner coordinates of the raster.
+    """
+    parts, owner_of_part = shapely.get_parts(shapes, return_index=True)
+    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
+    xy, ring = shapely.get_coordinates(rings, return_index=True)
+    edge = np.flatnonzero(ring[:-1] == ring[1:])
+    (x0, y0), (x1, y1) = xy[edge].T, xy[edge + 1].T
+    # Columns whose centre an edge crosses; one that ends on a centre counts where the next begins.
+    first = np.ceil(np.minimum(x0, x1) - 0.5).astype(np.int64)
+    count = np.ceil(np.maximum(x0, x1) - 0.5).astype(np.int64) - first
+    which = np.repeat(np.arange(len(edge)), count)
+    column = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + first[which]
+    slope = np.divide(y1 - y0, x1 - x0, out=np.zeros(len(edge)), where=count > 0)
+    y = y0[which] + (column + 0.5 - x0[which]) * slope[which]
+    owner = owner_of_part[part_of_ring[ring[edge]]][which]
+    order = np.lexsort((y, column, owner))
+    row = np.ceil(y[order] - 0.5).astype(np.int64)
+    # Going down a column, edges lead in and out in turn.
+    stops = np.searchsorted(owner[order], np.arange(len(shapes) + 1)) // 2
+    return Runs(stops, column[order][::2], row[::2], row[1::2])
+
+
+def run_lengths(runs: tuple[Ints, Ints, Ints], window: Window) -> list[int]:
     """Return COCO's run lengths of a polygon in a window: column by column, nothing first.
 
     Args:
-        shape: In pixel corner coordinates of the raster; it holds the pixels whose centre it holds.
+        runs: Column, top and bottom, of `Runs.of`.
         window: The image, in pixels of the raster.
     """
-    x0, y0, x1, y1 = (int(v) for v in (*np.floor(shape.bounds[:2]), *np.ceil(shape.bounds[2:])))
-    seen = Window(x0, y0, x1, y1).intersection(window)
-    if not seen.area:
-        return [window.area]
-    step = max(1, PATCH_PIXELS // seen.height)
-    edges = [
-        _edges(shape, Window(x, seen.y0, min(x + step, seen.x1), seen.y1), window)
-        for x in range(seen.x0, seen.x1, step)
-    ]
-    places, often = np.unique(np.concatenate(edges), return_counts=True)
-    # A run that goes on at the top of the next column ends where that begins: no edge at all.
-    kept = places[often == 1]
-    counts: list[int] = np.diff(np.concatenate([[0], kept, [window.area]])).tolist()
+    column, top, bottom = runs
+    top, bottom = np.maximum(top, window.y0), np.minimum(bottom, window.y1)
+    seen = (column >= window.x0) & (column < window.x1) & (top < bottom)
+    start = (column[seen] - window.x0) * window.height - window.y0
+    places = np.concatenate([start + top[seen], start + bottom[seen]])
+    # A run that goes on where another ends, as at the top of the next column: no edge at all.
+    kept, often = np.unique(places, return_counts=True)
+    edges = np.concatenate([[0], kept[often % 2 == 1], [window.area]])
+    counts: list[int] = np.diff(edges).tolist()
     return counts if counts[-1] else counts[:-1]
-
-
-def _edges(shape: shapely.MultiPolygon, patch: Window, window: Window) -> Ints:
-    """Return where runs begin and end, as places in the window counted column by column."""
-    inside = rasterio.features.rasterize(
-        [(shape, 1)],
-        out_shape=patch.shape,
-        transform=Affine.translation(patch.x0, patch.y0),
-        dtype="uint8",
-    )
-    framed = np.pad(inside, ((1, 1), (0, 0)))
-    column, row = np.nonzero(np.diff(framed, axis=0).T)
-    places: Ints = (column + patch.x0 - window.x0) * window.height + row + patch.y0 - window.y0
-    return places

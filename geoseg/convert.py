@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.access import is_local
+from geoseg.access import is_local, is_network
 from geoseg.errors import ConfigError, MapError, OutputError
 from geoseg.export.place import FORMATS, check_output, check_place
 from geoseg.export.read import Map, open_map
@@ -20,6 +21,8 @@ from geoseg.mosaic import files
 from geoseg.prepare import open_source
 from geoseg.runfolder import RunFolder
 from geoseg.whereabouts import find
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,15 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
             return write_layers(_target(to, found), found.layer(), found.failed(), place)
     check_place(to, overwrite=wishes.overwrite, sources=[str(source)], option="--to")
     found.made_by()
+    missing = len(found.failed())
+    if missing:
+        # The other formats have a layer for them.
+        log.warning(
+            "%d tiles failed and are missing from %s: %s looks as if nothing were there",
+            missing,
+            source,
+            to,
+        )
     with _place(to) as place:
         _WRITERS[kind](to, found, wishes, place)
     return found.count
@@ -83,6 +95,11 @@ def _qgz(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
     from geoseg.stretch import fit_stretch
 
     paths = _rasters(found, wishes.raster)
+    if wishes.raster is None and any(is_network(path) for path in paths):
+        raise MapError(
+            f"{found.path} was made of {paths[0]}, and a file may not open the network; pass "
+            "--raster with the URL to do so"
+        )
     asked = found.made_by().asked
     raster = open_source(paths, asked.get("bands"), asked.get("sensor"))
     part = files(raster)[0]

@@ -117,6 +117,13 @@ def test_failed_tiles_go_along(tmp_path, start, ending):
     assert len(told[0]) == 3
 
 
+@pytest.mark.parametrize("name", ["classes.tif", "coco.json"])
+def test_tiles_that_are_missing_are_told_where_a_format_cannot_show_them(tmp_path, name, caplog):
+    source = segment(tmp_path / "map.gpkg", Failing(CLASSES))
+    export(source, tmp_path / name)
+    assert "3 tiles failed and are missing from" in caplog.text
+
+
 def test_columns_that_others_added_stay(tmp_path, made):
     source = tmp_path / "map.gpkg"
     source.write_bytes(made[".gpkg"].read_bytes())

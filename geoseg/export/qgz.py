@@ -138,8 +138,13 @@ def _vector(name: str, path: str, renderer: ET.Element) -> ET.Element:
 
 
 def _raster(number: int, path: str, shown: Shown) -> ET.Element:
-    name = Path(path).stem
-    layer = _layer("raster", name, f"/vsicurl/{path}" if path.startswith("http") else path)
+    scheme = path.partition("://")[0]
+    source = {
+        "http": f"/vsicurl/{path}",
+        "https": f"/vsicurl/{path}",
+        "s3": path.replace("s3://", "/vsis3/", 1),
+    }.get(scheme, path)
+    layer = _layer("raster", Path(path).stem, source)
     _at(layer, "id").text = f"{_ID}raster_{number}"
     ET.SubElement(layer, "provider").text = "gdal"
     if shown.bands is None:

@@ -31,6 +31,8 @@ import geoseg
 from geoseg.convert import Wishes, export
 from geoseg.errors import ConfigError, MapError, MissingDependencyError
 from geoseg.export.coco import Images, images_of, run_lengths, runs_down
+from geoseg.export.qgz import Shown, project
+from geoseg.export.read import open_map
 from geoseg.export.stac import moment, outline_of
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.window import Window
@@ -232,6 +234,16 @@ def test_a_project_shows_what_the_run_saw(folder):
     for layer in found.values():
         assert pyproj.CRS.from_wkt(layer.find("srs/spatialrefsys/wkt").text) == pyproj.CRS(UTM)
         assert layer.find("srs/spatialrefsys/authid").text == UTM
+
+
+def test_rasters_on_the_network_have_the_names_that_gdal_knows(made):
+    found = open_map(made)
+    for url, name in (
+        ("https://a.org/b.tif", "/vsicurl/https://a.org/b.tif"), ("s3://c/d.tif", "/vsis3/c/d.tif"),
+    ):  # fmt: skip
+        page = project(Path("/"), found, Shown((url,), None))
+        sources = [e.text for e in ET.fromstring(page).iter("datasource")]  # noqa: S314  made here
+        assert sources[-1] == name
 
 
 def test_equal_projects_are_equal_bytes_wherever_they_lie(folder, tmp_path):

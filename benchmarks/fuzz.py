@@ -412,7 +412,8 @@ def _classes(path: Path) -> list[str]:
     # What is looked at is the content: GDAL reads some names as something else than a path.
     plain = path.resolve().parent.parent / f"plain{path.suffix}"
     shutil.copy(path, plain)
-    return list(gpd.read_file(plain)["class"])
+    layer = {"layer": "features"} if path.suffix == ".gpkg" else {}
+    return list(gpd.read_file(plain, **layer)["class"])
 
 
 def bands(bench: Bench, data: st.DataObject) -> Outcome:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import interrupts
+from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
 from geoseg.cli_progress import event, telling
+from geoseg.cli_rerun import rerun
 from geoseg.cli_status import status
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
@@ -100,6 +102,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summ
 
 app.add_typer(models_app, name="models")
 app.command()(status)
+app.command()(export)
+app.command()(rerun)
 
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.
 TILE, OVERLAP = 1024, 128

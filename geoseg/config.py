@@ -123,6 +123,11 @@ class Finish(_Settings):
             )
         return self
 
+    def words(self) -> dict[str, Any]:
+        """Return what was asked for, as it is given to `geoseg.segment`."""
+        asked = self.model_dump(exclude_defaults=True)
+        return {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in asked.items()}
+
     @property
     def reshapes(self) -> bool:
         """Whether outlines leave the pixel edges."""

@@ -39,9 +39,9 @@ def run_demo(folder: Path, progress: Progress | None = None) -> Run:
 
     Tiles are small on purpose: the map has seams to hide.
     """
-    raster = open_raster(sample_tile(TILE))
+    tile = sample_tile(TILE)
     run = segment(
-        raster,
+        tile,
         LEGEND,
         out=folder / "demo.gpkg",
         tile=160,
@@ -50,5 +50,5 @@ def run_demo(folder: Path, progress: Progress | None = None) -> Run:
         fresh=True,
         progress=progress,
     )
-    draw_map(raster, run.features(), LEGEND, folder / "demo.png")
+    draw_map(open_raster(tile), run.features(), LEGEND, folder / "demo.png")
     return run

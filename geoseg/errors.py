@@ -29,6 +29,10 @@ class MissingDependencyError(GeosegError):
     """A package of an optional extra is not installed."""
 
 
+class MapError(GeosegError):
+    """A file that is no map of geoseg, or one that lacks what is asked of it."""
+
+
 class OutputError(GeosegError):
     """An output that cannot be written, or is already there."""
 

@@ -307,6 +307,15 @@ def open_raster(
     )
 
 
+def taken(raster: GeoTiff) -> str | None:
+    """Return TIFFTAG_DATETIME of a raster, None where it has none: when it was taken or made."""
+    with _gdal(raster.gdal_name, trusted=raster.trusted), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(raster.gdal_name, driver=raster.driver) as dataset:
+            said: str | None = dataset.tags().get("TIFFTAG_DATETIME")
+            return said
+
+
 def _is_networked(origin: Origin, page: vrt.Page | None) -> bool:
     if origin.driver == "WMS" or is_network(origin.gdal_name):
         return True

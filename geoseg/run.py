@@ -5,7 +5,6 @@ open -> grid -> fit -> detect every tile -> compare neighbours -> decide -> draw
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from geoseg.access import Access
 from geoseg.aoi import Within, find_area
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
+from geoseg.backends.compose import located
 from geoseg.bands import shown_roles
 from geoseg.config import Finish, ModelOptions, RunConfig, difference
 from geoseg.decide import SeamPlan, decide, empty_facts
@@ -57,6 +57,7 @@ from geoseg.prepare import (
 )
 from geoseg.progress import Progress, Watch, paced
 from geoseg.raster import RasterReader, holding
+from geoseg.recipe import recipe_text, words_of
 from geoseg.runfolder import RunFolder
 from geoseg.seams import Seam
 from geoseg.sieve import check_sizes, sieve
@@ -277,7 +278,27 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         budget = stack.enter_context(Budget(config.memory))
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
         stitched = _map_of(job, executor, watch, identity)
-        recipe = _recipe(fingerprint, job)
+        recipe = recipe_text(
+            fingerprint,
+            models_of(job.backend),
+            raster.frame,
+            words_of(
+                source=source,
+                legend=asked,
+                backend=located(backend),
+                models=models,
+                boxes=boxes,
+                aoi=aoi,
+                mask_clouds=located(mask_clouds),
+                tile=tile,
+                overlap=overlap,
+                threshold=threshold,
+                bands=bands,
+                sensor=sensor,
+                composite=composite,
+                **config.finish.words(),
+            ),
+        )
         extra = () if job.area is None else (("clipped", "bool"),)
         target = Target(final, raster.frame.crs, config.legend, recipe, extra)
         failed = job.store.failed()
@@ -309,12 +330,6 @@ def _check_raster(raster: RasterReader, finish: Finish, *, keep_going: bool) -> 
 def models_of(backend: Backend) -> tuple[Mapping[str, Any], ...]:
     """Return what a backend says of its weights; nothing where it has none."""
     return tuple(getattr(backend, "facts", tuple)())
-
-
-def _recipe(fingerprint: Mapping[str, Any], job: Job) -> str:
-    finish = job.finish.model_dump(mode="json", exclude_defaults=True)
-    made = {**fingerprint, **({"finish": finish} if finish else {})}
-    return json.dumps({**made, "models": models_of(job.backend)}, sort_keys=True)
 
 
 def _prepare(shown: RasterReader, engine: Backend, config: RunConfig, place: RunFolder) -> Job:

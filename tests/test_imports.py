@@ -16,7 +16,8 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window", "units", "interrupts", "lock", "folder", "progress", "memory"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
-    ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library"),
+    ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library", "recipe",
+     "whereabouts"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",
@@ -33,12 +34,13 @@ LAYERS = (
         "pixels",
         "backends",
     ),
-    ("flatten", "store", "polygons", "seams", "decide", "patches", "holes", "detect", "features", "generalise"),
+    ("flatten", "store", "polygons", "seams", "decide", "patches", "holes", "detect", "features",
+     "generalise"),
     ("executors", "survey", "sieve", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
-    ("run", "status"),
+    ("run", "status", "convert", "rerun"),
     ("preview", "demo"),
-    ("cli", "cli_models", "cli_progress", "cli_status", "__main__"),
+    ("cli", "cli_export", "cli_rerun", "cli_models", "cli_progress", "cli_status", "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

@@ -10,6 +10,7 @@ NAME:WEIGHTS                 with other weights: a folder, a file, OWNER/NAME@RE
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -138,6 +139,24 @@ def _parts(spec: str) -> tuple[str, str, str]:
 def _named(part: str) -> tuple[str, str | None]:
     name, colon, argument = part.partition(":")
     return name.strip(), argument.strip() if colon else None
+
+
+def located(spec: str | Backend | None) -> str | Backend | None:
+    """Return a spec whose weights, where they are files or folders, have whole paths."""
+    if not isinstance(spec, str):
+        return spec
+    first, plus, second = _parts(spec)
+    return _located(first) + plus + _located(second)
+
+
+def _located(part: str) -> str:
+    name, argument = _named(part)
+    if not argument:
+        return part
+    if name == EVERYTHING:
+        return f"{name}:{_located(argument)}"
+    # Too long a name is no file, and no error.
+    return f"{name}:{os.path.abspath(argument)}" if os.path.exists(argument) else part  # noqa: PTH100, PTH110
 
 
 def packages(spec: str) -> tuple[str, ...]:

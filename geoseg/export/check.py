@@ -28,6 +28,7 @@ import pyogrio
 import shapely
 
 from geoseg.export.formats import geo_schema, write_layer
+from geoseg.export.style import STYLES
 from geoseg.export.tally import Given, Rounded, Tally
 
 BATCH_ROWS = 4096
@@ -98,10 +99,11 @@ def _check_parquet(path: Path, given: Given, crs: str | None, recipe: str) -> No
         same = all(stored.get(key) == value for key, value in wanted.metadata.items())
         if not same or not file.schema_arrow.equals(wanted, check_metadata=True):
             raise LostError("columns or CRS are not in the file as they were written")
-        _compare(chain.from_iterable(map(_rows, file.iter_batches(BATCH_ROWS))), given)
+        _compare(chain.from_iterable(map(rows_of, file.iter_batches(BATCH_ROWS))), given)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[Row]:
+def rows_of(batch: pa.RecordBatch) -> Iterator[Row]:
+    """Return the rows of a batch as plain Python values."""
     return zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
@@ -115,7 +117,7 @@ def _check_flatgeobuf(path: Path, given: Given, crs: str | None, recipe: str) ->
     with pyogrio.open_arrow(BytesIO(empty)) as (wanted, _), source as (found, batches):
         if found["crs"] != wanted["crs"] or list(found["fields"]) != list(wanted["fields"]):
             raise LostError("columns or CRS are not in the file as they were written")
-        _compare(chain.from_iterable(map(_rows, batches)), given)
+        _compare(chain.from_iterable(map(rows_of, batches)), given)
 
 
 def _check_geojson(path: Path, given: Given, crs: str | None, recipe: str) -> None:
@@ -216,6 +218,11 @@ def _wkb(blob: bytes) -> bytes:
     return blob[8 + (0, 32, 48, 48, 64)[blob[3] >> 1 & 7] :]
 
 
+_STYLE_COLUMNS = (
+    "f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML, "
+    "styleSLD, useAsDefault, description, owner, ui, update_time"
+)
+
 _SKELETON = (
     "SELECT type, name, tbl_name, sql FROM sqlite_master",
     "SELECT table_name, data_type, identifier, last_change, srs_id FROM gpkg_contents",
@@ -224,6 +231,7 @@ _SKELETON = (
     "SELECT * FROM gpkg_extensions",
     "SELECT * FROM gpkg_metadata",
     "SELECT * FROM gpkg_metadata_reference",
+    f"SELECT {_STYLE_COLUMNS} FROM {STYLES}",  # noqa: S608  names are fixed
     "SELECT * FROM pragma_application_id, pragma_user_version",
 )
 
@@ -234,7 +242,7 @@ def _skeleton(db: sqlite3.Connection) -> set[Row]:
     found: set[Row] = set()
     for query in _SKELETON:
         table = query.rpartition(" ")[2]
-        if table in there or not table.startswith("gpkg_"):
+        if table in there or not table.startswith(("gpkg_", STYLES)):
             found |= {(query, *row) for row in db.execute(query)}
     return found
 

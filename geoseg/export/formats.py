@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +20,7 @@ import pyproj
 import shapely
 
 from geoseg.errors import OutputError
+from geoseg.export.style import add_style
 from geoseg.export.table import LAYER, Layer
 
 EPOCH = "1970-01-01T00:00:00.000Z"
@@ -42,6 +45,8 @@ def write_layer(
         _write_parquet(path, layer, crs, recipe)
     else:
         _write_gdal(path, kind, layer, crs, recipe)
+    if kind == "GPKG" and layer.style:
+        _write_style(path, layer)
 
 
 def _write_gdal(
@@ -72,6 +77,21 @@ def _write_gdal(
             append=added,
             **options,
         )
+
+
+def _write_style(path: Path | BytesIO, layer: Layer) -> None:
+    if isinstance(path, Path):
+        with closing(sqlite3.connect(path)) as db, db:
+            # Each file is flushed once, before it gets its name.
+            db.execute("PRAGMA synchronous = OFF")
+            add_style(db, layer.name, layer.style, EPOCH)
+        return
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.deserialize(path.getvalue())
+        with db:
+            add_style(db, layer.name, layer.style, EPOCH)
+        path.seek(0)
+        path.write(db.serialize())
 
 
 def _write_parquet(path: Path | BytesIO, layer: Layer, crs: str | None, recipe: str) -> None:

@@ -65,6 +65,32 @@ def check_output(
         OutputError: Says why, and what to change.
     """
     kind = format_of(path)
+    check_place(path, overwrite=overwrite, sources=sources)
+    side = failed_path(path)
+    if kind != "GPKG" and side.exists() and not overwrite:
+        raise OutputError(f"{side} is already there; pass --overwrite to replace it")
+    if kind == "GeoJSON" and crs is None:
+        raise OutputError(
+            "GeoJSON is always longitude and latitude, and the raster has no CRS; "
+            "use .gpkg, .parquet or .fgb"
+        )
+    check_unused(path)
+
+
+def check_place(
+    path: Path, *, overwrite: bool, sources: Sequence[str] = (), option: str = "--out"
+) -> None:
+    """Refuse a place where no file could be written, whatever its format.
+
+    Args:
+        path: The file to be.
+        overwrite: Whether one that is there may be replaced.
+        sources: What is read, which is never replaced.
+        option: Names the place, for messages.
+
+    Raises:
+        OutputError: Says why, and what to change.
+    """
     length = len(os.fsencode(path.name))
     if length > NAME_BYTES:
         raise OutputError(
@@ -74,22 +100,13 @@ def check_output(
     if path.is_dir():
         raise OutputError(f"output {path} is a folder; give a file name in it")
     if path.exists() and any(Path(s).exists() and path.samefile(s) for s in sources):
-        raise OutputError(f"output {path} is the input; give another --out")
+        raise OutputError(f"output {path} is the input; give another {option}")
     if path.exists() and not path.is_file():
-        raise OutputError(f"output {path} is not a regular file; give another --out")
+        raise OutputError(f"output {path} is not a regular file; give another {option}")
     if path.exists() and not overwrite:
         raise OutputError(f"output {path} is already there; pass --overwrite to replace it")
-    side = failed_path(path)
-    if kind != "GPKG" and side.exists() and not overwrite:
-        raise OutputError(f"{side} is already there; pass --overwrite to replace it")
     if not path.parent.is_dir():
         raise OutputError(f"output folder {path.parent} does not exist; make it first")
-    if kind == "GeoJSON" and crs is None:
-        raise OutputError(
-            "GeoJSON is always longitude and latitude, and the raster has no CRS; "
-            "use .gpkg, .parquet or .fgb"
-        )
-    check_unused(path)
     _probe(path)
 
 
@@ -102,7 +119,7 @@ def check_unused(path: Path) -> None:
     Raises:
         OutputError: Names the file that is in the way.
     """
-    for tail in _COMPANIONS if format_of(path) == "GPKG" else ():
+    for tail in _COMPANIONS if path.suffix.lower() == ".gpkg" else ():
         other = path.with_name(path.name + tail)
         if os.path.lexists(other):
             raise OutputError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.export.style import class_style, failed_style
 from geoseg.legend import Legend
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Layer:
     """Columns; the last is the geometry as WKB."""
     batches: Iterable[pa.RecordBatch]
     """Its rows, once."""
+    style: str = ""
+    """QML in which QGIS draws it, where the format can hold it; none where empty."""
 
 
 def schema(target: Target) -> pa.Schema:
@@ -79,7 +82,8 @@ def schema(target: Target) -> pa.Schema:
 
 def feature_layer(found: Iterable[Features], target: Target) -> Layer:
     """Return the features as a layer."""
-    return Layer(LAYER, "MultiPolygon", schema(target), record_batches(found, target))
+    rows = record_batches(found, target)
+    return Layer(LAYER, "MultiPolygon", schema(target), rows, class_style(target.legend))
 
 
 def failed_layer(failed: Failed) -> Layer:
@@ -94,7 +98,7 @@ def failed_layer(failed: Failed) -> Layer:
     rows = pa.RecordBatch.from_arrays(
         [pa.array(c, f.type) for c, f in zip(columns, fields, strict=True)], schema=fields
     )
-    return Layer(FAILED_LAYER, "Polygon", fields, [rows])
+    return Layer(FAILED_LAYER, "Polygon", fields, [rows], failed_style())
 
 
 def plain(text: str) -> str:

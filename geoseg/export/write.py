@@ -27,7 +27,7 @@ from geoseg.export.trouble import explain
 if TYPE_CHECKING:
     from geoseg.features import Features
 
-_TROUBLE = (OSError, RuntimeError, pa.ArrowException, sqlite3.Error, LostError)
+TROUBLE = (OSError, RuntimeError, pa.ArrowException, sqlite3.Error, LostError)
 """What the writers and readers raise; pyogrio's errors are RuntimeErrors."""
 
 
@@ -59,11 +59,15 @@ def write(target: Target, found: Iterable[Features], failed: Failed, place: Plac
             there, and what is done is kept.
         OutputError: The place is in use, or the format cannot hold the map.
     """
-    features = feature_layer(found, target)
+    return write_layers(target, feature_layer(found, target), failed, place)
+
+
+def write_layers(target: Target, features: Layer, failed: Failed, place: Place) -> int:
+    """Write a map whose features are a layer already; else as `write`."""
     holes = [failed_layer(failed)] if failed else []
     beside = None if format_of(target.path) == "GPKG" else failed_path(target.path)
     told = None
-    with _scratch(target.path, place.scratch) as folder:
+    with scratch(target.path, place.scratch) as folder:
         if beside is None:
             whole, count = _draft(folder, target.path, [features, *holes], target)
         else:
@@ -78,7 +82,7 @@ def write(target: Target, found: Iterable[Features], failed: Failed, place: Plac
 
 
 @contextmanager
-def _scratch(final: Path, folder: Path) -> Iterator[Path]:
+def scratch(final: Path, folder: Path) -> Iterator[Path]:
     """Make an empty folder, and remove it; that it cannot be removed is no reason to fail."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -106,7 +110,7 @@ def _draft(folder: Path, final: Path, layers: list[Layer], target: Target) -> tu
         sha256 = digest(part)
         check(part, kind, given, crs, target.recipe)
         return Draft(part, final, sha256), given[0].rows.count
-    except _TROUBLE as error:
+    except TROUBLE as error:
         broke = next((g.error for g in given if g.error is not None), None)
         if broke is not None:
             # Not the writer failed, but what the features come from.

@@ -87,6 +87,9 @@ SPOILS = {
     "the layer of failed tiles": "DELETE FROM gpkg_contents WHERE table_name = 'failed_tiles'",
     "a class": "UPDATE features SET class = 'tree' WHERE id = 2",
     "a score": "UPDATE features SET score = NULL WHERE id = 9",
+    "a style": "DELETE FROM layer_styles WHERE f_table_name = 'features'",
+    "a colour": "UPDATE layer_styles SET styleQML = replace(styleQML, '43,123,186', '0,0,0')",
+    "that there are styles": "DELETE FROM gpkg_contents WHERE table_name = 'layer_styles'",
     "a failed tile": "DELETE FROM failed_tiles WHERE fid = 1",
     "what it is": "PRAGMA application_id = 0",
 }

@@ -31,7 +31,12 @@ def put(out: Path, found=None, failed=(), crs=FAULTS.CRS) -> int:
 
 
 def read(path: Path, **options: str) -> gpd.GeoDataFrame:
-    return gpd.read_parquet(path) if path.suffix == ".parquet" else gpd.read_file(path, **options)
+    if path.suffix == ".parquet":
+        return gpd.read_parquet(path)
+    # A GeoPackage has its styles as a second layer.
+    return gpd.read_file(
+        path, **{**({"layer": "features"} if path.suffix == ".gpkg" else {}), **options}
+    )
 
 
 def read_failed(out: Path) -> gpd.GeoDataFrame:

@@ -74,7 +74,7 @@ def test_the_command_makes_a_map_that_says_what_made_it(run, pair, saved, tmp_pa
     assert found.score.between(0.25, 1).all()
     assert (found.area_ha > 0).all()
     assert shapely.is_valid(found.geometry).all()
-    whole = shapely.box(*gpd.read_file(out).total_bounds)
+    whole = shapely.box(*gpd.read_file(out, layer="features").total_bounds)
     assert whole.area > 0
     recipe = json.loads(pyogrio.read_info(out, layer="features")["layer_metadata"]["geoseg"])
     detector, segmenter = recipe["models"]

@@ -1,0 +1,237 @@
+"""How does a map become labels that train models? COCO, with masks as run lengths.
+
+A mask holds the pixels whose centre the polygon holds. It is never drawn: its run lengths come from
+the outline.
+
+One image is the whole raster, or each window of a lattice (`--chips`); masks, boxes and areas are
+in pixels of their image. Features keep their `score`; `feature` is their id in the map. A window
+that holds nothing is an image, too: that nothing is there is a label.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.errors import ConfigError, MissingDependencyError
+from geoseg.export.cog import class_values, in_pixels
+from geoseg.export.read import Map
+from geoseg.export.single import put_bytes
+from geoseg.export.write import Place
+from geoseg.frame import Frame
+from geoseg.window import Window
+
+MOST_PIXELS = 2**32 - 1
+"""pycocotools counts the pixels of an image in 32 bits."""
+
+LEAST_CHIP_PX = 16
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images of a data set: windows of a raster, row by row."""
+
+    frame: Frame
+    """The raster's."""
+    side_px: int
+    """Side of a window; those at the right and the bottom may be smaller."""
+    name: str
+    """File name of the raster."""
+
+    @property
+    def across(self) -> int:
+        """Images per row."""
+        return -(-self.frame.width // self.side_px)
+
+    def __len__(self) -> int:
+        return self.across * -(-self.frame.height // self.side_px)
+
+    def window(self, number: int) -> Window:
+        """Return the window of an image."""
+        row, column = divmod(number, self.across)
+        x, y = column * self.side_px, row * self.side_px
+        return Window(x, y, x + self.side_px, y + self.side_px).intersection(self.frame.window)
+
+    def touched(self, bounds: tuple[float, float, float, float]) -> Iterator[int]:
+        """Yield the images that bounds in pixels may reach into."""
+        x0, y0, x1, y1 = (int(np.floor(v)) for v in bounds)
+        rows = len(self) // self.across
+        for row in range(max(0, y0 // self.side_px), min(rows, y1 // self.side_px + 1)):
+            for col in range(max(0, x0 // self.side_px), min(self.across, x1 // self.side_px + 1)):
+                yield row * self.across + col
+
+
+def images_of(frame: Frame, chips: int | None, name: str) -> Images:
+    """Return the images of a raster.
+
+    Raises:
+        ConfigError: Chips of no useful size, or an image of more pixels than COCO can count.
+    """
+    if chips is not None and chips < LEAST_CHIP_PX:
+        raise ConfigError(f"--chips {chips} px is too small; at least {LEAST_CHIP_PX}")
+    side = max(frame.width, frame.height) if chips is None else chips
+    if min(side, frame.width) * min(side, frame.height) > MOST_PIXELS:
+        raise ConfigError(
+            f"an image of {min(side, frame.width)} x {min(side, frame.height)} pixels is more than "
+            f"COCO can count ({MOST_PIXELS}); pass --chips 1024"
+        )
+    return Images(frame, side, name)
+
+
+def write_coco(final: Path, found: Map, images: Images, place: Place) -> None:
+    """Write a map as COCO labels.
+
+    Raises:
+        MissingDependencyError: pycocotools is not installed.
+        OutputError: It cannot be written.
+        MapError: The map cannot be read.
+    """
+    try:
+        import pycocotools.mask  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            'COCO masks need pycocotools; pip install "geoseg[coco]"'
+        ) from error
+    put_bytes(final, place, (part.encode() for part in _document(found, images)))
+
+
+def _document(found: Map, images: Images) -> Iterator[str]:
+    categories = [
+        {"id": number, "name": c.name, "supercategory": c.kind}
+        for number, c in enumerate(found.legend.classes, 1)
+    ]
+    yield '{"info": {"description": "made by geoseg"},\n'
+    yield f'"categories": {json.dumps(categories)},\n"images": [\n'
+    yield from _lines(_image(images, number) for number in range(len(images)))
+    yield '],\n"annotations": [\n'
+    yield from _lines(_annotations(found, images))
+    yield "]}\n"
+
+
+def _lines(items: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """Yield the items of a JSON array, one per line."""
+    comma = ""
+    for item in items:
+        yield comma + json.dumps(item)
+        comma = ",\n"
+    yield "\n"
+
+
+def _image(images: Images, number: int) -> dict[str, Any]:
+    window = images.window(number)
+    return {
+        "id": number + 1,
+        "file_name": images.name,
+        "width": window.width,
+        "height": window.height,
+        # Where in the raster it is: column, row, width, height.
+        "window": [window.x0, window.y0, window.width, window.height],
+    }
+
+
+def _annotations(found: Map, images: Images) -> Iterator[dict[str, Any]]:
+    from pycocotools import mask as coco
+
+    number = 0
+    for batch in found.batches():
+        shapes = in_pixels(batch, images.frame)
+        bounds, runs = shapely.bounds(shapes).tolist(), runs_down(shapes)
+        for place, fact in enumerate(_facts(batch, found)):
+            for image in images.touched(bounds[place]):
+                window = images.window(image)
+                counts = run_lengths(runs.of(place), window)
+                if len(counts) < 2:
+                    continue
+                number += 1
+                size = list(window.shape)
+                packed = coco.frPyObjects({"size": size, "counts": counts}, *size)
+                yield {
+                    "id": number,
+                    "image_id": image + 1,
+                    **fact,
+                    "area": int(coco.area(packed)),
+                    "bbox": coco.toBbox(packed).tolist(),
+                    "segmentation": {"size": size, "counts": packed["counts"].decode("ascii")},
+                    "iscrowd": 0,
+                }
+
+
+def _facts(batch: pa.RecordBatch, found: Map) -> Iterator[dict[str, Any]]:
+    values = class_values(batch, found).tolist()
+    ids, scores = (batch.column(name).to_pylist() for name in ("id", "score"))
+    for feature, value, score in zip(ids, values, scores, strict=True):
+        yield {"category_id": value, "feature": feature, "score": score}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runs:
+    """Runs of pixels down a column, of polygons one after the other."""
+
+    stops: Ints
+    """(n + 1,) where in the rest the runs of each polygon begin, and at last where they end."""
+    column: Ints
+    """In the raster."""
+    top: Ints
+    """First row."""
+    bottom: Ints
+    """Row after the last."""
+
+    def of(self, number: int) -> tuple[Ints, Ints, Ints]:
+        """Return column, top and bottom of the runs of one polygon."""
+        mine = slice(self.stops[number], self.stops[number + 1])
+        return self.column[mine], self.top[mine], self.bottom[mine]
+
+
+def runs_down(shapes: NDArray[np.object_]) -> Runs:
+    """Return the pixels whose centre lies in polygons, all of them in one sweep.
+
+    Args:
+        shapes: (n,) valid (multi)polygons in pixel corner coordinates of the raster.
+    """
+    parts, owner_of_part = shapely.get_parts(shapes, return_index=True)
+    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
+    xy, ring = shapely.get_coordinates(rings, return_index=True)
+    edge = np.flatnonzero(ring[:-1] == ring[1:])
+    (x0, y0), (x1, y1) = xy[edge].T, xy[edge + 1].T
+    # Columns whose centre an edge crosses; one that ends on a centre counts where the next begins.
+    first = np.ceil(np.minimum(x0, x1) - 0.5).astype(np.int64)
+    count = np.ceil(np.maximum(x0, x1) - 0.5).astype(np.int64) - first
+    which = np.repeat(np.arange(len(edge)), count)
+    column = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + first[which]
+    slope = np.divide(y1 - y0, x1 - x0, out=np.zeros(len(edge)), where=count > 0)
+    y = y0[which] + (column + 0.5 - x0[which]) * slope[which]
+    owner = owner_of_part[part_of_ring[ring[edge]]][which]
+    order = np.lexsort((y, column, owner))
+    row = np.ceil(y[order] - 0.5).astype(np.int64)
+    # Going down a column, edges lead in and out in turn.
+    stops = np.searchsorted(owner[order], np.arange(len(shapes) + 1)) // 2
+    return Runs(stops, column[order][::2], row[::2], row[1::2])
+
+
+def run_lengths(runs: tuple[Ints, Ints, Ints], window: Window) -> list[int]:
+    """Return COCO's run lengths of a polygon in a window: column by column, nothing first.
+
+    Args:
+        runs: Column, top and bottom, of `Runs.of`.
+        window: The image, in pixels of the raster.
+    """
+    column, top, bottom = runs
+    top, bottom = np.maximum(top, window.y0), np.minimum(bottom, window.y1)
+    seen = (column >= window.x0) & (column < window.x1) & (top < bottom)
+    start = (column[seen] - window.x0) * window.height - window.y0
+    places = np.concatenate([start + top[seen], start + bottom[seen]])
+    # A run that goes on where another ends, as at the top of the next column: no edge at all.
+    kept, often = np.unique(places, return_counts=True)
+    edges = np.concatenate([[0], kept[often % 2 == 1], [window.area]])
+    counts: list[int] = np.diff(edges).tolist()
+    return counts if counts[-1] else counts[:-1]

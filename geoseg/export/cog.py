@@ -1,0 +1,216 @@
+"""How does a map become a raster of classes? Burnt strip by strip, then made a COG by GDAL.
+
+A pixel belongs to a polygon that holds its centre. Where polygons overlap, the one with the larger
+id counts, which lies later in the map. Values are 1, 2, ... in the order of the legend; 0 is
+nodata. Names are in the metadata of the band (`CLASS_1`, ...), colours in its colour table.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pyarrow as pa
+import rasterio
+import rasterio.features
+import rasterio.shutil
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from geoseg.errors import MapError
+from geoseg.export.check import LostError
+from geoseg.export.read import Map
+from geoseg.export.single import put
+from geoseg.export.style import rgb
+from geoseg.export.write import Place
+from geoseg.frame import Frame
+from geoseg.legend import Legend
+
+STRIP_PIXELS = 2**24
+"""Most pixels of a strip: what is held of the raster at once."""
+
+STRIP_ROWS = 512
+
+Values = NDArray[np.unsignedinteger[Any]]
+Strip = tuple[int, int]
+"""First row, and the row after the last."""
+
+
+def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
+    """Write the classes of a map as a cloud-optimised GeoTIFF.
+
+    Args:
+        final: The file.
+        found: The map.
+        frame: The pixels to burn it into, in the map's CRS.
+        place: Where it grows.
+
+    Raises:
+        OutputError: It cannot be written.
+        MapError: The map cannot be read.
+    """
+
+    def make(part: Path) -> list[int]:
+        try:
+            burnt = part.with_name("burnt.tif")
+            sums = _burn(burnt, found, frame)
+            page = part.with_name("burnt.vrt")
+            page.write_bytes(_page(burnt.name, frame, found.legend))
+            rasterio.shutil.copy(
+                page,
+                part,
+                driver="COG",
+                compress="DEFLATE",
+                predictor="YES",
+                overview_resampling="NEAREST",
+                bigtiff="IF_SAFER",
+            )
+        except RasterioError as error:
+            raise OSError(str(error.__cause__ or error)) from error
+        return sums
+
+    put(final, place, make, lambda part, sums: _check(part, sums, frame))
+
+
+def strips(frame: Frame) -> list[Strip]:
+    """Return strips of rows from the top of a raster to its bottom."""
+    rows = max(1, min(STRIP_ROWS, STRIP_PIXELS // frame.width))
+    return [(y, min(y + rows, frame.height)) for y in range(0, frame.height, rows)]
+
+
+def _dtype(legend: Legend) -> str:
+    return "uint8" if len(legend.classes) <= np.iinfo(np.uint8).max else "uint16"
+
+
+def _burn(path: Path, found: Map, frame: Frame) -> list[int]:
+    """Burn a map into a plain raster; returns a checksum of each strip."""
+    every, dtype = strips(frame), _dtype(found.legend)
+    item = np.dtype(dtype).itemsize
+    empty = {y1 - y0: zlib.crc32(bytes((y1 - y0) * frame.width * item)) for y0, y1 in every}
+    sums = [empty[y1 - y0] for y0, y1 in every]
+    profile = {
+        "driver": "GTiff", "width": frame.width, "height": frame.height, "count": 1,
+        "dtype": dtype, "blockysize": every[0][1], "bigtiff": "IF_SAFER", "sparse_ok": True,
+        # A place of its own, so that none is missed; that of the map comes with the page.
+        "transform": Affine.scale(2),
+    }  # fmt: skip
+    with rasterio.open(path, "w+", **profile) as target:
+        for batch in found.batches():
+            shapes, values = in_pixels(batch, frame), class_values(batch, found)
+            for number, chosen in _touched(shapes, every):
+                y0, y1 = every[number]
+                where = RasterioWindow(0, y0, frame.width, y1 - y0)
+                strip = target.read(1, window=where)
+                burn(strip, shapes[chosen], values[chosen], (y0, y1))
+                target.write(strip, 1, window=where)
+                sums[number] = zlib.crc32(strip.tobytes())
+    return sums
+
+
+def in_pixels(batch: pa.RecordBatch, frame: Frame) -> NDArray[np.object_]:
+    """Return (n,) the polygons of rows in pixel corner coordinates."""
+    shapes = shapely.from_wkb(batch.column("geometry").to_numpy(zero_copy_only=False))
+    moved: NDArray[np.object_] = shapely.transform(shapes, frame.to_pixels)
+    return moved
+
+
+def class_values(batch: pa.RecordBatch, found: Map) -> NDArray[np.int64]:
+    """Return (n,) the numbers, 1 and up, that the classes of rows have in the legend.
+
+    Raises:
+        MapError: One is not in the legend.
+    """
+    value_of = {c.name: number for number, c in enumerate(found.legend.classes, 1)}
+    names = batch.column("class").to_pylist()
+    strange = next((name for name in names if name not in value_of), None)
+    if strange is not None:
+        raise MapError(f"{found.path} has a class '{strange}' that is not in its legend")
+    return np.array([value_of[name] for name in names], np.int64)
+
+
+def _touched(
+    shapes: NDArray[np.object_], every: list[Strip]
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield each strip that shapes reach into, and which do, in their order."""
+    _, top, _, bottom = shapely.bounds(shapes).T
+    rows = every[0][1]
+    first, last = np.nanmin(top) // rows, np.nanmax(bottom) // rows
+    for number in range(max(0, int(first)), min(len(every), int(last) + 1)):
+        y0, y1 = every[number]
+        chosen = np.flatnonzero((top < y1) & (bottom > y0))
+        if len(chosen):
+            yield number, chosen
+
+
+def burn(
+    strip: Values, shapes: NDArray[np.object_], values: NDArray[np.int64], rows: Strip
+) -> None:
+    """Burn shapes into a strip of rows, one after the other.
+
+    Args:
+        strip: (row, col), changed in place.
+        shapes: (n,) polygons in pixel corner coordinates.
+        values: (n,) what is burnt.
+        rows: Which rows the strip is.
+    """
+    y0, y1 = rows
+    bounds = shapely.bounds(shapes)
+    longer = (bounds[:, 1] < y0 - 1) | (bounds[:, 3] > y1 + 1)
+    # GDAL looks at every edge of a polygon for every row.
+    near = shapely.box(-1, y0 - 1, strip.shape[1] + 1, y1 + 1)
+    cut = shapes.copy()
+    cut[longer] = shapely.intersection(shapes[longer], near)
+    kept = ~shapely.is_empty(cut)
+    pairs = list(zip(cut[kept].tolist(), values[kept].tolist(), strict=True))
+    if pairs:
+        rasterio.features.rasterize(pairs, out=strip, transform=Affine.translation(0, y0))
+
+
+def _page(burnt: str, frame: Frame, legend: Legend) -> bytes:
+    """Return a VRT that gives what was burnt its place, names and colours."""
+    size = {"rasterXSize": str(frame.width), "rasterYSize": str(frame.height)}
+    root = ET.Element("VRTDataset", size)
+    if frame.crs is not None:
+        ET.SubElement(root, "SRS").text = frame.crs
+    if frame.crs is not None or frame.transform != Affine.identity():
+        place = ", ".join(repr(float(v)) for v in frame.transform.to_gdal())
+        ET.SubElement(root, "GeoTransform").text = place
+    kind = {"uint8": "Byte", "uint16": "UInt16"}[_dtype(legend)]
+    band = ET.SubElement(root, "VRTRasterBand", dataType=kind, band="1")
+    names = ET.SubElement(band, "Metadata")
+    for number, land_class in enumerate(legend.classes, 1):
+        ET.SubElement(names, "MDI", key=f"CLASS_{number}").text = land_class.name
+    ET.SubElement(band, "NoDataValue").text = "0"
+    ET.SubElement(band, "ColorInterp").text = "Palette"
+    table = ET.SubElement(band, "ColorTable")
+    colours = [(0, 0, 0, 0), *((*rgb(c.colour), 255) for c in legend.classes)]
+    for colour in colours:
+        ET.SubElement(table, "Entry", {f"c{k}": str(v) for k, v in enumerate(colour, 1)})
+    source = ET.SubElement(band, "SimpleSource")
+    ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = burnt
+    ET.SubElement(source, "SourceBand").text = "1"
+    page: bytes = ET.tostring(root, encoding="utf-8")
+    return page
+
+
+def _check(part: Path, sums: list[int], frame: Frame) -> None:
+    """Compare a closed file with what was burnt.
+
+    Raises:
+        LostError: A pixel is another, or the file cannot be read.
+    """
+    try:
+        with rasterio.open(part) as source:
+            for (y0, y1), wanted in zip(strips(frame), sums, strict=True):
+                where = RasterioWindow(0, y0, frame.width, y1 - y0)
+                if zlib.crc32(source.read(1, window=where).tobytes()) != wanted:
+                    raise LostError(f"rows {y0}..{y1} are not in the file as they were burnt")
+    except RasterioError as error:
+        raise LostError(f"what was written cannot be read back: {error}") from error

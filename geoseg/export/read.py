@@ -1,0 +1,267 @@
+"""What is in a map that geoseg wrote? Its features batch by batch, and what made them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pyproj
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+
+from geoseg.errors import MapError
+from geoseg.export.place import FORMATS, failed_path
+from geoseg.export.style import class_style
+from geoseg.export.table import COLUMNS, FAILED_LAYER, LAYER, Failed, Layer, Target, schema
+from geoseg.legend import LandClass, Legend
+from geoseg.recipe import Recipe
+
+BATCH_ROWS = 4096
+
+_EXTRA = (pa.types.is_integer, pa.types.is_floating, pa.types.is_string, pa.types.is_boolean)
+"""Types of columns that others may have added."""
+
+_TROUBLE = (DataSourceError, DataLayerError, pa.ArrowException, OSError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """A map of geoseg, open for reading."""
+
+    path: Path
+    """The file."""
+    kind: str
+    """Its format, one of FORMATS."""
+    crs: str | None
+    """WKT of its CRS, or None."""
+    fields: pa.Schema
+    """Its columns; the last is the geometry as WKB."""
+    count: int
+    """Number of features."""
+    legend: Legend
+    """Its classes; of formats without a recipe, those that occur."""
+    recipe: Recipe | None
+    """What made it; FlatGeobuf and GeoJSON cannot hold it."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield its rows, in the order of the file, which is that of `id` but for FlatGeobuf.
+
+        Raises:
+            MapError: It cannot be read to its end.
+        """
+        try:
+            yield from _read(self.path, self.kind, self.fields)
+        except _TROUBLE as error:
+            raise _unreadable(self.path, error) from error
+
+    def layer(self) -> Layer:
+        """Return its features as a layer to write."""
+        return Layer(LAYER, "MultiPolygon", self.fields, self.batches(), class_style(self.legend))
+
+    def made_by(self) -> Recipe:
+        """Return its recipe.
+
+        Raises:
+            MapError: It has none.
+        """
+        if self.recipe is None:
+            raise MapError(
+                f"{self.path} says nothing of how it was made, as {self.path.suffix} cannot; give "
+                "the .gpkg or .parquet of the run"
+            )
+        return self.recipe
+
+    def failed(self) -> Failed:
+        """Return the tiles that are missing in it.
+
+        Raises:
+            MapError: They cannot be read.
+        """
+        path, layer = failed_path(self.path), None
+        if self.kind == "GPKG":
+            path, layer = self.path, FAILED_LAYER
+            if layer not in pyogrio.list_layers(path)[:, 0]:
+                return []
+        if not path.exists():
+            return []
+        try:
+            table = _table(path, self.kind, layer)
+        except _TROUBLE as error:
+            raise _unreadable(path, error) from error
+        names, reasons, outlines = (table.column(c).to_pylist() for c in (0, 1, 2))
+        return list(zip(names, reasons, shapely.from_wkb(outlines).tolist(), strict=True))
+
+
+def open_map(path: Path) -> Map:
+    """Open a map.
+
+    Args:
+        path: A file that geoseg wrote: .gpkg, .parquet, .fgb or .geojson.
+
+    Raises:
+        MapError: It is missing, no map of geoseg, or in use by another program.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if not path.is_file():
+        raise MapError(f"no such file: {path}; give a map that geoseg wrote")
+    if kind is None:
+        raise MapError(f"{path} is no map of geoseg: those end in {', '.join(FORMATS)}")
+    try:
+        if kind == "Parquet":
+            with pq.ParquetFile(path) as file:
+                found, count = file.schema_arrow, file.metadata.num_rows
+            text, crs = _of_parquet(found)
+        else:
+            found, count, text, crs = _of_gdal(path, kind)
+    except _TROUBLE as error:
+        raise _unreadable(path, error) from error
+    recipe = None
+    if text is not None and kind in ("GPKG", "Parquet"):
+        recipe = Recipe.parse(text, str(path))
+        _check_crs(path, crs, recipe.frame.crs)
+        crs = recipe.frame.crs
+    elif kind in ("GPKG", "Parquet"):
+        raise MapError(f"{path} is no map of geoseg: it does not say how it was made")
+    fields = _fields(path, found)
+    legend = _occurring(path, kind, fields) if recipe is None else recipe.legend
+    return Map(path, kind, crs, fields, count, legend, recipe)
+
+
+def _of_parquet(found: pa.Schema) -> tuple[str | None, str | None]:
+    """Return recipe and CRS."""
+    stored = found.metadata or {}
+    geo = json.loads(stored.get(b"geo", b"{}"))
+    crs = geo.get("columns", {}).get("geometry", {}).get("crs")
+    wkt = None if crs is None else pyproj.CRS.from_json_dict(crs).to_wkt()
+    text = stored.get(b"geoseg")
+    return (None if text is None else text.decode("utf-8", "replace")), wkt
+
+
+def _of_gdal(path: Path, kind: str) -> tuple[pa.Schema, int, str | None, str | None]:
+    """Return columns, number of rows, recipe and CRS."""
+    layer = LAYER if kind == "GPKG" else None
+    info = pyogrio.read_info(path, layer=layer, force_feature_count=True)
+    with pyogrio.open_arrow(path, layer=layer, use_pyarrow=True) as (_, reader):
+        found = reader.schema
+    named = info["crs"]
+    crs = None if named is None else pyproj.CRS.from_user_input(named)
+    # GeoPackage has a name for no CRS.
+    wkt = None if crs is None or crs.name.startswith("Undefined") else crs.to_wkt()
+    text = (info["layer_metadata"] or {}).get("geoseg")
+    return found, info["features"], text, wkt
+
+
+def _check_crs(path: Path, found: str | None, made: str | None) -> None:
+    """Refuse a map that was reprojected since: its recipe tells of another place."""
+    if not _same_crs(found, made):
+        raise MapError(
+            f"{path} is not in the CRS in which it was made; export the map as geoseg wrote it"
+        )
+
+
+def _same_crs(found: str | None, made: str | None) -> bool:
+    if found is None or made is None:
+        return found is made
+    one, other = pyproj.CRS.from_wkt(found), pyproj.CRS.from_wkt(made)
+    # Formats may keep the number only, and say the rest in other words.
+    known = one.to_authority()
+    numbered = known is not None and known == other.to_authority()
+    return bool(numbered or one.equals(other, ignore_axis_order=True))
+
+
+def _fields(path: Path, found: pa.Schema) -> pa.Schema:
+    """Return columns as geoseg writes them, then those that others added, then the geometry."""
+    lacking = [name for name in COLUMNS if name not in found.names]
+    if lacking:
+        raise MapError(f"{path} is no map of geoseg: it lacks the column {', '.join(lacking)}")
+    nowhere = Target(path, None, Legend.parse("any"), "")
+    *ours, geometry = schema(nowhere)
+    known = {field.name for field in ours}
+    extra = [f for f in found if f.name not in known and not _is_geometry(f)]
+    odd = next((f for f in extra if not any(is_type(f.type) for is_type in _EXTRA)), None)
+    if odd is not None:
+        raise MapError(
+            f"{path} has a column '{odd.name}' of type {odd.type}, which not every format can "
+            "hold; remove it, or make it text"
+        )
+    return pa.schema([*ours, *(pa.field(f.name, f.type) for f in extra), geometry])
+
+
+def _is_geometry(field: pa.Field) -> bool:
+    kind = getattr(field.type, "storage_type", field.type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _read(path: Path, kind: str, fields: pa.Schema) -> Iterator[pa.RecordBatch]:
+    if kind == "Parquet":
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield _cast(batch, fields)
+        return
+    source = pyogrio.open_arrow(
+        path, layer=LAYER if kind == "GPKG" else None, batch_size=BATCH_ROWS, use_pyarrow=True
+    )
+    with source as (_, reader):
+        for batch in reader:
+            if batch.num_rows:
+                yield _cast(batch, fields)
+
+
+def _cast(batch: pa.RecordBatch, fields: pa.Schema) -> pa.RecordBatch:
+    shapes = next(k for k, field in enumerate(batch.schema) if _is_geometry(field))
+    columns = [batch.column(name) for name in fields.names[:-1]] + [batch.column(shapes)]
+    plain = [getattr(column, "storage", column) for column in columns]
+    cast = [column.cast(field.type) for column, field in zip(plain, fields, strict=True)]
+    return pa.RecordBatch.from_arrays(cast, schema=fields)
+
+
+def _table(path: Path, kind: str, layer: str | None) -> pa.Table:
+    """Return name, reason and WKB of each failed tile; they are few."""
+    if kind == "Parquet":
+        return pq.read_table(path, columns=["tile", "reason", "geometry"])
+    columns: list[Any] = ["tile", "reason"]
+    _, table = pyogrio.read_arrow(path, layer=layer, columns=columns)
+    shapes = next(k for k, field in enumerate(table.schema) if _is_geometry(field))
+    kept = [table.column("tile"), table.column("reason"), table.column(shapes)]
+    return pa.table(dict(zip(("tile", "reason", "geometry"), kept, strict=True)))
+
+
+def _occurring(path: Path, kind: str, fields: pa.Schema) -> Legend:
+    names: dict[str, None] = {}
+    for batch in _read(path, kind, fields):
+        names.update(dict.fromkeys(batch.column("class").unique().to_pylist()))
+    try:
+        return Legend(classes=tuple(LandClass(name=name) for name in sorted(names) or ["any"]))
+    except ValueError as error:
+        raise MapError(f"{path} is no map of geoseg: its classes are {list(names)[:5]}") from error
+
+
+def _unreadable(path: Path, error: BaseException) -> MapError:
+    said = " ".join(str(error).split()) or type(error).__name__
+    if "locked" in said or (path.suffix.lower() == ".gpkg" and _is_locked(path)):
+        return MapError(
+            f"{path} is being written by another program (QGIS?); end its editing there, and run "
+            "the same command again"
+        )
+    if "could not be opened" in said or "not found" in said:
+        return MapError(f"{path} is no map of geoseg: it has no layer '{LAYER}'")
+    return MapError(f"{path} is no map of geoseg, or is damaged: {said}")
+
+
+def _is_locked(path: Path) -> bool:
+    """Ask SQLite: GDAL says of a locked file only that it cannot be opened."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as db:
+            db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.Error as error:
+        return "locked" in str(error)
+    return False

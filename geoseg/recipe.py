@@ -1,0 +1,152 @@
+"""What made a map? The text that is stored in it, and that `geoseg rerun` repeats.
+
+It holds what the tiles depend on (the fingerprint of the run), what models were used, the pixel
+grid, and what was asked for in the words in which it was asked. Workers, batches, memory and where
+tiles are kept change nothing in a map, and are not in it. What lets an input reach further
+(`trust_input`) is not either: that is for the user to say each time, not for a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from affine import Affine
+
+from geoseg.access import is_local, without_secrets
+from geoseg.bands import parse
+from geoseg.config import ModelOptions
+from geoseg.errors import MapError
+from geoseg.frame import Frame
+from geoseg.legend import Legend
+
+IN_MEMORY = "in_memory"
+
+_FILES = ("source", "boxes", "aoi")
+"""What is asked for by naming files."""
+
+_LOST = object()
+
+
+def words_of(**given: Any) -> dict[str, Any]:
+    """Return what was asked for, JSON-able; `in_memory` names what was no name but an object.
+
+    Args:
+        given: Arguments of `geoseg.segment`; None where nothing was asked for.
+    """
+    plain = {name: _plain(name, value) for name, value in given.items() if value is not None}
+    lost = sorted(name for name, value in plain.items() if value is _LOST)
+    kept = {n: value for n, value in plain.items() if value is not None and n not in lost}
+    return {**kept, IN_MEMORY: lost}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name in _FILES:
+        return _places(name, value)
+    if name == "bands":
+        return dict(sorted((parse(value) if isinstance(value, str) else value).items()))
+    if isinstance(value, Legend):
+        return value.model_dump(mode="json")
+    if isinstance(value, ModelOptions):
+        # Nothing is the same as what is usual, said aloud.
+        return value.model_dump(mode="json", exclude={"offline"}, exclude_defaults=True) or None
+    return value if isinstance(value, str | int | float) else _LOST
+
+
+def _places(name: str, value: Any) -> Any:
+    if isinstance(value, str | Path):
+        place = str(value)
+        whole = str(Path(place).absolute()) if is_local(place) else without_secrets(place)
+        return [whole] if name == "source" else whole
+    if isinstance(value, Sequence):
+        return [place for one in value for place in _places(name, one)]
+    return _LOST
+
+
+def recipe_text(
+    fingerprint: Mapping[str, Any],
+    models: Sequence[Mapping[str, Any]],
+    frame: Frame,
+    words: Mapping[str, Any],
+) -> str:
+    """Return the recipe of a run as text: equal runs have equal texts.
+
+    Args:
+        fingerprint: What its tiles depend on.
+        models: Of each model: source, revision, digest and licence of its weights.
+        frame: The raster's.
+        words: What was asked for, of `words_of`.
+    """
+    grid = {
+        "width": frame.width,
+        "height": frame.height,
+        "transform": list(frame.transform)[:6],
+        "crs": frame.crs,
+    }
+    facts = {**fingerprint, "models": list(models), "frame": grid, "asked": words}
+    return json.dumps(facts, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recipe as it was found in a map."""
+
+    text: str
+    """As it is stored."""
+    facts: Mapping[str, Any]
+    """What it says: see `recipe_text`."""
+    frame: Frame
+    """The raster's."""
+    legend: Legend
+    """The classes, in the order of their ids."""
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Recipe:
+        """Read a recipe.
+
+        Args:
+            text: As it is stored.
+            where: The map, for messages.
+
+        Raises:
+            MapError: It is none, or of an older geoseg.
+        """
+        try:
+            facts = json.loads(text)
+            grid = facts["frame"]
+            transform = Affine(*(float(v) for v in grid["transform"]))
+            frame = Frame(int(grid["width"]), int(grid["height"]), transform, grid["crs"])
+            # A dictionary, or reading of it stops here.
+            dict(facts["asked"])
+            return cls(text, facts, frame, Legend.model_validate(facts["legend"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise MapError(
+                f"{where} says too little of how it was made (it is damaged, or was written by an "
+                "older geoseg); make it anew with geoseg segment"
+            ) from error
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked for, as `words_of` gave it."""
+        return dict(self.facts["asked"])
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the tiles depended on."""
+        return {k: v for k, v in self.facts.items() if k not in ("models", "frame", "asked")}
+
+    @property
+    def raster(self) -> dict[str, Any]:
+        """The identity of the raster."""
+        start = "raster."
+        return {k.removeprefix(start): v for k, v in self.facts.items() if k.startswith(start)}
+
+    @property
+    def rasters(self) -> list[str]:
+        """Paths and URLs of the raster, or of the parts of a mosaic; none of one in memory."""
+        known = self.raster
+        parts = [v for k, v in sorted(known.items()) if k.startswith("source.")] or [known]
+        return [part["path"] for part in parts if "path" in part]

@@ -109,7 +109,7 @@ app.command()(rerun)
 TILE, OVERLAP = 1024, 128
 
 
-def _version(*, wanted: bool) -> None:
+def _version(wanted: bool) -> None:  # noqa: FBT001  as typer calls it
     if wanted:
         from importlib.metadata import version
 
@@ -120,11 +120,11 @@ def _version(*, wanted: bool) -> None:
 @app.callback()
 def main_options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version", is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version", is_eager=True, callback=_version),
     ] = False,
 ) -> None:
     """Polygons out of imagery with words."""
-    _version(wanted=version)
 
 
 @app.command()

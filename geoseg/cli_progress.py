@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from geoseg import interrupts
 from geoseg.errors import GeosegError
 
 if TYPE_CHECKING:
@@ -61,7 +62,18 @@ def _events() -> Iterator[Progress]:
             ),
             EVENTS_EVERY_S,
         )
-    except GeosegError as error:
+    except BaseException as error:
+        if interrupts.came():
+            # Whatever a library made of it.
+            event(
+                "error",
+                code="Interrupted",
+                message=interrupts.SAID,
+                exit_code=interrupts.INTERRUPTED,
+            )
+            raise
+        if not isinstance(error, GeosegError):
+            raise
         code = type(error).__name__.removesuffix("Error")
         event("error", code=code, message=str(error), exit_code=error.exit_code)
         raise

@@ -30,11 +30,10 @@ def status(
 
 
 def _in_words(found: Status) -> str:
-    counts = f"{len(found.failed)} failed, {found.missing} missing"
-    lines = [
-        f"state    {found.state}" + (f" ({found.owner})" if found.owner else ""),
-        f"tiles    {found.done} of {found.tiles} done, {counts}",
-    ]
+    lines = [f"state    {found.state}" + (f" ({found.owner})" if found.owner else "")]
+    if found.tiles is not None:
+        counts = f"{len(found.failed)} failed, {found.missing} missing"
+        lines.append(f"tiles    {found.done} of {found.tiles} done, {counts}")
     if found.per_second is not None and found.seconds_left is not None:
         lines.append(
             f"step     {found.step}, {found.per_second:.2g} per second, about "
@@ -46,8 +45,8 @@ def _in_words(found: Status) -> str:
         lines.append(f"failed   {count} {'tile' if count == 1 else 'tiles'} ({first}): {reason}")
     if len(reasons) > _REASONS_SHOWN:
         lines.append(f"         and {len(reasons) - _REASONS_SHOWN} other reasons (--json has all)")
-    if found.failed and found.state != "running":
-        lines.append("         run the same command with --retry-failed to try them again")
     if found.state == "interrupted":
         lines.append("         run the same command again to continue")
+    elif found.failed and found.state != "running":
+        lines.append("         run the same command with --retry-failed to try them again")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -39,6 +41,9 @@ _LISTED = 6
 
 _SHOWN = 60
 """Characters of a value that messages show."""
+
+
+_SIZE = TypeAdapter(Annotated[ByteSize, Field(ge=2**20)])
 
 
 class _Settings(BaseModel):
@@ -154,12 +159,20 @@ class RunConfig(_Settings):
     batch: Annotated[int, Field(ge=1, le=256, strict=True)] = 1
     """Tiles given to the backend at once; does not change the result."""
 
-    memory: Annotated[ByteSize, Field(ge=1)] | None = None
+    memory: ByteSize | None = None
     """Most bytes of memory that the run may take; does not change the result."""
     scheduler: str | None = None
     """Address of a Dask scheduler; does not change the result."""
     finish: Finish = Finish()
     """What is done to outlines when all tiles are done."""
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _is_size(cls, value: Any) -> Any:
+        try:
+            return None if value is None else _SIZE.validate_python(value)
+        except ValidationError:
+            raise ValueError("give a size of memory, as 2GB or 500MB") from None
 
     @field_validator("scheduler")
     @classmethod
@@ -222,7 +235,10 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return `key: old -> new` for values that differ, down to single fields; the first few."""
     before, after = _flat(old), _flat(new)
     changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
-    shown = [f"{k}: {_short(before.get(k))} -> {_short(after.get(k))}" for k in changed[:_LISTED]]
+    shown = [
+        f"{k.removesuffix('_ns')}: {_short(k, before.get(k))} -> {_short(k, after.get(k))}"
+        for k in changed[:_LISTED]
+    ]
     more = len(changed) - len(shown)
     return [*shown, f"and {more} more"] if more else shown
 
@@ -238,6 +254,8 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     return {leaf: v for place, part in parts.items() for leaf, v in _flat(part, place).items()}
 
 
-def _short(value: Any) -> str:
+def _short(key: str, value: Any) -> str:
     text = str(value)
+    if key.endswith("_ns") and isinstance(value, int):
+        text = datetime.fromtimestamp(value / 1e9, UTC).isoformat(" ", "milliseconds")
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"

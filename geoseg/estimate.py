@@ -148,16 +148,20 @@ def check_memory(config: RunConfig, raster: RasterReader) -> None:
         return
     knob = next(
         (
-            f"; {said} would need about {less} MiB"
+            f"; {said} would need about {_decimal(less)} MB"
             for said, change in _smaller(config)
             if (less := memory_mb(raster, config.model_copy(update=change))) <= limit
         ),
         "; no other --tile, --batch or --workers would do either",
     )
     raise ConfigError(
-        f"the run needs about {need} MiB without model weights, and --memory allows "
-        f"{limit:.0f} MiB{knob}"
+        f"the run needs about {_decimal(need)} MB without model weights, and --memory allows "
+        f"{_decimal(limit)} MB{knob}"
     )
+
+
+def _decimal(mebibytes: float) -> int:
+    return round(mebibytes * 2**20 / 1e6)
 
 
 def _smaller(config: RunConfig) -> Iterator[tuple[str, dict[str, int]]]:

@@ -292,6 +292,13 @@ def open_raster(
         # The last two come of names and numbers that damage made unreadable.
         reason = without_secrets(str(error))
         if is_network(origin.gdal_name):
+            # What was fetched is no raster: perhaps it was not the part that was asked for.
+            odd = "not recognized as being in a supported file format" in reason
+            if odd and not remote.gives_ranges(origin.gdal_name):
+                reason = (
+                    "its server gives no byte ranges, only whole files; download it, or serve it "
+                    "from one that does"
+                )
             raise RasterError(
                 f"{origin.shown} cannot be opened over the network: {reason}"
             ) from error

@@ -16,7 +16,7 @@ INTERRUPTED = 130
 """Exit code."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SAID = "interrupted; what is done is kept: run the same command again to continue"
+SAID = "interrupted; what is done is kept: run the same command again to continue"
 
 _came: list[int] = []
 """Signals that came. Libraries in C, that call back into Python, turn what is raised there into
@@ -39,7 +39,7 @@ def heeded() -> Iterator[None]:
         if not _came:
             raise
         ignore()
-        print(_SAID, file=sys.stderr)  # noqa: T201
+        print(SAID, file=sys.stderr)  # noqa: T201
         sys.exit(INTERRUPTED)
 
 
@@ -70,6 +70,6 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     _came.append(number)
     if len(_came) > 1:
         # Python's own buffer may be in use by what the signal interrupted.
-        os.write(2, f"{_SAID}\n".encode())
+        os.write(2, f"{SAID}\n".encode())
         os._exit(INTERRUPTED)
     raise Interrupted

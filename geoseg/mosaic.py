@@ -125,7 +125,10 @@ class Mosaic:
                 if number not in self._known:
                     raise
         shape = [len(self.bands), self.frame.height, self.frame.width]
-        known = {f"source.{n + 1:05d}": self._known[n] for n in range(len(self.sources))}
+        known = {
+            f"source.{n + 1:05d} ({Path(source.path).name})": self._known[n]
+            for n, source in enumerate(self.sources)
+        }
         return {"shape": shape, **known}
 
     def _touched(self, window: Window) -> Iterator[tuple[int, Window]]:

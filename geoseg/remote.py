@@ -13,12 +13,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from rasterio.errors import RasterioError
 
+from geoseg import interrupts
 from geoseg.access import without_secrets
 from geoseg.errors import RasterError
 from geoseg.library import traffic
@@ -29,6 +31,9 @@ T = TypeVar("T")
 
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses before each further try. Twice the last each time; no chance in it, runs are alike."""
+
+_down: set[str] = set()
+"""What was not to be had when it was last asked for, with all patience."""
 
 SOON_S = PAUSES_S[:2]
 """Pauses while somebody waits for the first answer: an address may be mistyped."""
@@ -77,6 +82,9 @@ def patiently(
 ) -> T:
     """Do what may fail on a network, again and again if need be.
 
+    What has failed for good is not waited for a second time: until it works once, a try is all it
+    gets, so that a server that is gone does not hold up every tile of a run.
+
     Args:
         act: What to do.
         name: What is read, for messages.
@@ -86,17 +94,29 @@ def patiently(
     Raises:
         RasterioError: The last try failed, or the server refuses for good.
     """
-    for count, pause_s in enumerate(PAUSES_S if pauses_s is None else pauses_s, 1):
+    pauses_s = () if name in _down else PAUSES_S if pauses_s is None else pauses_s
+    for pause_s in pauses_s:
         try:
             return act()
         except RasterioError as error:
             renew()
-            if is_final(error):
+            if is_final(error) or interrupts.came():
                 raise
             reason = without_secrets(str(error.__cause__ or error))
-            log.info("%s: try %d failed (%s); next in %g s", name, count, reason, pause_s)
+            log.info("%s: a try failed (%s); next in %g s", name, reason, pause_s)
             time.sleep(pause_s)
-    return act()
+    try:
+        found = act()
+    except RasterioError as error:
+        if name not in _down and not interrupts.came():
+            reason = without_secrets(str(error.__cause__ or error))
+            log.warning(
+                "%s does not answer as it should (%s); going on without waiting", name, reason
+            )
+            _down.add(name)
+        raise
+    _down.discard(name)
+    return found
 
 
 def is_final(error: BaseException) -> bool:
@@ -118,6 +138,19 @@ def tell() -> None:
             fetched.requests,
             fetched.fetched_bytes / 1e6,
         )
+
+
+def gives_ranges(name: str) -> bool:
+    """Tell whether a server gives parts of a file; of what is not http(s) nothing else is known."""
+    address = name.removeprefix("/vsicurl/")
+    if not address.startswith(("http://", "https://")):
+        return True
+    request = Request(address, headers={"Range": "bytes=0-0"})  # noqa: S310  http, as asked above
+    try:
+        with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            return bool(answer.status == HTTPStatus.PARTIAL_CONTENT)
+    except OSError:
+        return True
 
 
 _known: dict[str, dict[str, Any]] = {}

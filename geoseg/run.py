@@ -113,7 +113,7 @@ class Run:
         return gpd.read_file(self.path)
 
 
-def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs
+def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none hidden in kwargs
     source: Source,
     legend: str | Legend | None = None,
     *,
@@ -200,6 +200,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         GeosegError: Bad input, found before any tile is read; nothing is written.
     """
     from geoseg.export import check_output
+    from geoseg.export.read import open_map
     from geoseg.export.table import Target
 
     offline = models is not None and models.offline
@@ -236,6 +237,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     final, keeper = destination(out)
     place = RunFolder.beside(final, store)
     place.check_free()
+    finished = place.finished(final)
     place.tidy()
     if retry_failed and (fresh or not place.continues()):
         raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
@@ -244,6 +246,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     def check_place() -> None:
         # A run that was killed between writing and cleaning up finds its own output.
         own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
+        own |= finished is not None
         check_output(
             final,
             overwrite=overwrite or own,
@@ -268,6 +271,12 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         "versions": versions(backend, mask_clouds),
         **({} if job.area is None else {"aoi": job.area.identity}),
     }
+    if finished is not None and not overwrite:
+        if difference(finished, fingerprint):
+            check_output(final, overwrite=False, crs=raster.frame.crs)
+        # Its run was killed when it cleaned up: nothing is left to do.
+        count = open_map(final).count
+        return Run(final, count, len(job.store.tiles), {}, 0, {}, {}, models_of(engine), keeper)
     with ExitStack() as stack:
         stack.enter_context(place.hold())
         # Another run may have ended since.

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoseg import lock
 from geoseg.errors import OutputError
@@ -78,8 +79,8 @@ class RunFolder:
         path = path.absolute()
         if not os.path.isdir(path):  # noqa: PTH112  too long a name is no folder, and no error
             raise OutputError(
-                f"there is no run folder {path}: the run has not begun, or is complete (--keep "
-                "keeps it)"
+                f"there is no run folder {path} and no map beside it: the run has not begun, or "
+                "its name is another"
             )
         begun = _where(path)
         return cls(path, LocalFolder(path) if begun is None else open_folder(begun))
@@ -105,6 +106,12 @@ class RunFolder:
             with self.hold():
                 if self._clearing():
                     clear(self.folder)
+
+    def finished(self, output: Path) -> dict[str, Any] | None:
+        """Return the fingerprint of a run that was killed when its map was complete, or None."""
+        record = read_record(self.folder) if self._clearing() else None
+        made = record is not None and output.exists() and _traits(output) in self._made()
+        return dict(record["fingerprint"]) if record is not None and made else None
 
     def owns(self, output: Path) -> bool:
         """Return whether an output may be replaced: it is not there, or the run here made it."""

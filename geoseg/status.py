@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg import lock
+from geoseg.export.read import open_map
 from geoseg.grid import Grid
-from geoseg.runfolder import RunFolder
+from geoseg.runfolder import SUFFIX, RunFolder
 from geoseg.store import Completion, Store, read_completion, read_progress, read_record
 from geoseg.window import Window
 
@@ -21,10 +22,10 @@ class Status:
     """`running`, `interrupted`, `incomplete` (ended, but tiles failed) or `complete`."""
     owner: str | None
     """Process, machine and time of the run that works now."""
-    tiles: int
-    """Number of tiles."""
-    done: int
-    """Tiles that are done."""
+    tiles: int | None
+    """Number of tiles; None where the run folder is gone, as it is once a map is complete."""
+    done: int | None
+    """Tiles that are done; None where the run folder is gone."""
     failed: Mapping[str, str]
     """Why, for each tile that failed."""
     missing: int
@@ -44,8 +45,11 @@ def status(path: Path) -> Status:
         path: Its run folder, or its output.
 
     Raises:
-        OutputError: There is no run folder.
+        OutputError: There is neither a run folder nor a map of geoseg.
     """
+    if not path.name.endswith(SUFFIX) and path.is_file() and not _folder_of(path).is_dir():
+        open_map(path)
+        return Status("complete", None, None, None, {}, 0, None, None, None)
     place = RunFolder.at(path)
     owner = lock.owner(place.path)
     record = read_record(place.folder) or {"tiles": 0, "fingerprint": {}}
@@ -54,6 +58,10 @@ def status(path: Path) -> Status:
     said = read_progress(place.folder)
     missing = record["tiles"] - len(done) - len(failed)
     complete = read_completion(place.folder) is not Completion.NO
+    count = len(done)
+    if complete:
+        # Tiles go when they are needed no more.
+        count, missing = record["tiles"], 0
     ended = said.get("step") == "write" and said.get("done") == said.get("total")
     state = "running" if owner else "complete" if complete else "interrupted"
     if state == "interrupted" and failed and ended and missing == 0:
@@ -62,13 +70,17 @@ def status(path: Path) -> Status:
         state,
         None if owner is None else str(owner),
         record["tiles"],
-        len(done),
+        count,
         {store.grid.name(i): str(failure) for i, failure in failed.items()},
         missing,
         said.get("step"),
         said.get("per_second") if owner else None,
         said.get("seconds_left") if owner else None,
     )
+
+
+def _folder_of(output: Path) -> Path:
+    return output.with_name(output.name + SUFFIX)
 
 
 def _grid(fingerprint: Mapping[str, object]) -> Grid:

@@ -28,6 +28,8 @@ class Trouble:
     """Answered 50 ms late."""
     status: int = 0
     """Answer this to everything, where not 0."""
+    whole: bool = False
+    """Whole files, whatever range is asked for."""
     seed: int = 0
     requests: int = 0
     """All that came, also those refused."""
@@ -88,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         size = path.stat().st_size
         first, last = 0, size - 1
         asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked:
+        if asked and not self.trouble.whole:
             first, last = int(asked[1]), min(int(asked[2] or size - 1), size - 1)
             if first >= size:
                 self._refuse(416)
@@ -97,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         else:
             self.send_response(200)
-        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Accept-Ranges", "none" if self.trouble.whole else "bytes")
         self.send_header("ETag", f'"{path.stat().st_mtime_ns}-{size}"')
         self.send_header("Content-Length", str(last + 1 - first))
         self.end_headers()
@@ -109,14 +111,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.trouble.strikes("drop"):
             content = content[: len(content) // 2]
             self.close_connection = True
+        with self.trouble.lock:
+            # Before the answer is there: who has it may ask for the count at once.
+            self.trouble.bytes_sent += len(content)
         try:
             self.wfile.write(content)
         except OSError:
             # Whoever asked has hung up.
             self.close_connection = True
-            return
-        with self.trouble.lock:
-            self.trouble.bytes_sent += len(content)
 
 
 class _Server(ThreadingHTTPServer):

@@ -209,6 +209,18 @@ def test_an_interrupt_that_a_library_turned_into_an_error_is_one(run, scene, tmp
     code, _, err = run("segment", scene, "--prompt", "water", "--out", tmp_path / "map.gpkg")
     assert code == 130
     assert err.startswith("interrupted; what is done is kept")
+    asked = ("segment", scene, "--prompt", "water", "--out", tmp_path / "map.gpkg", "--json")
+    code, out, _ = run(*asked)
+    last = json.loads(out.splitlines()[-1])
+    assert (code, last["event"], last["code"]) == (130, "error", "Interrupted")
+    assert last["exit_code"] == code
+
+
+def test_the_version_is_told(run):
+    from importlib.metadata import version
+
+    code, out, _ = run("--version")
+    assert (code, out.strip()) == (0, version("geoseg"))
 
 
 def test_models_are_listed_and_shown_without_a_network(run, monkeypatch):

@@ -58,7 +58,7 @@ def test_what_cannot_fit_is_refused_before_the_first_tile(tmp_path):
         pytest.fail("a tile was read")
 
     model = type("Idle", (ByIdentity,), {"answer": never})((0,))
-    with pytest.raises(ConfigError, match=r"about \d+ MiB .* --memory allows 95 MiB; no other"):
+    with pytest.raises(ConfigError, match=r"about \d+ MB .* --memory allows 100 MB; no other"):
         geoseg.segment(
             SCENE, legend("object"), backend=model, memory="100MB", out=tmp_path / "m.gpkg", **CUT
         )

@@ -50,13 +50,17 @@ def web(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     """Do not wait between tries."""
+    remote._down.clear()
     monkeypatch.setattr(remote, "time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setitem(remote.OPTIONS, "GDAL_HTTP_RETRY_DELAY", 0.001)
 
 
 @pytest.mark.parametrize("compression", ["deflate", "none"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_pixels_are_right_through_every_trouble(web, compression, seed):
+def test_pixels_are_right_through_every_trouble(web, compression, seed, monkeypatch):
+    # How requests fall upon the drawn troubles is not the same each time.
+    monkeypatch.setattr(remote, "SOON_S", (0.0,) * 20)
+    monkeypatch.setattr(remote, "PAUSES_S", (0.0,) * 20)
     trouble = Trouble(drop=0.15, busy=0.1, seed=seed)
     with rasterio.open(web / f"{compression}.tif") as source:
         want = source.read()
@@ -160,6 +164,41 @@ def test_a_server_that_is_gone_says_what_it_said_before_or_nothing(web):
     assert remote.identity("s3://bucket/a.tif") == {}
 
 
+def test_a_server_without_ranges_is_named_as_such(web):
+    with (
+        serve(web, Trouble(whole=True)) as address,
+        pytest.raises(RasterError, match="its server gives no byte ranges, only whole files"),
+    ):
+        open_raster(f"{address}/none.tif")
+
+
+def test_a_server_that_is_gone_holds_up_one_tile_only(monkeypatch, caplog):
+    slept = []
+    monkeypatch.setattr(remote, "time", SimpleNamespace(sleep=slept.append))
+    answers = []
+
+    def act() -> int:
+        if not answers:
+            raise RasterioIOError("HTTP response code: 500")
+        return answers.pop()
+
+    def fails() -> None:
+        slept.clear()
+        with pytest.raises(RasterioIOError):
+            remote.patiently(act, "a.tif")
+
+    fails()
+    assert len(slept) == len(remote.PAUSES_S)
+    for _ in range(3):
+        fails()
+        assert slept == []
+    assert caplog.text.count("a.tif does not answer as it should") == 1
+    answers.append(7)
+    assert remote.patiently(act, "a.tif") == 7
+    fails()
+    assert len(slept) == len(remote.PAUSES_S)
+
+
 def test_pauses_double_and_are_bounded(monkeypatch):
     slept = []
     monkeypatch.setattr(remote, "time", SimpleNamespace(sleep=slept.append))
@@ -195,7 +234,7 @@ def test_what_is_tried_again(said, final, caplog):
     with pytest.raises(RasterioIOError):
         remote.patiently(act, "a.tif")
     assert len(tries) == (1 if final else 1 + len(remote.PAUSES_S))
-    assert ("a.tif: try 1 failed" in caplog.text) is not final
+    assert ("a.tif: a try failed" in caplog.text) is not final
 
 
 def test_what_the_environment_sets_stands_unless_pixels_depend_on_it(monkeypatch):

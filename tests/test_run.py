@@ -14,6 +14,8 @@ from affine import Affine
 from scenes import GEOREF, ByIdentity, apart, canonical, legend, raster, truth, voronoi
 
 import geoseg
+import geoseg.status
+import geoseg.store
 from geoseg.config import RunConfig
 from geoseg.errors import BackendError, ConfigError, OutputError, RasterError, ResumeMismatchError
 from geoseg.grid import Grid
@@ -163,6 +165,35 @@ def test_the_run_folder_can_be_kept_and_gives_the_same_map(tmp_path):
     again = segment(first.path, model, overwrite=True)
     assert again.complete
     assert again.path.read_bytes() == before
+
+
+def test_a_run_killed_when_its_map_was_complete_ends_at_once(tmp_path, monkeypatch):
+    out = tmp_path / "map.gpkg"
+
+    class Killed(BaseException):
+        pass
+
+    def half(folder):
+        folder.discard(["tiles"])
+        raise Killed
+
+    monkeypatch.setattr(geoseg.store, "clear", half)
+    with pytest.raises(Killed):
+        segment(out)
+    monkeypatch.undo()
+    whole = out.read_bytes()
+    assert geoseg.status.status(out).state == "complete"
+    assert geoseg.status.status(out).missing == 0
+
+    def never(_self, tile):
+        raise AssertionError(f"{tile.window} is done already")
+
+    model = type("Idle", (Failing,), {"answer": never})((0,) * COUNT)
+    again = segment(out, model)
+    assert (again.complete, again.count, out.read_bytes()) == (True, COUNT, whole)
+    assert [p.name for p in tmp_path.iterdir()] == ["map.gpkg"]
+    with pytest.raises(OutputError, match="is already there"):
+        segment(out, model)
 
 
 def test_a_damaged_tile_is_made_again(tmp_path, caplog):

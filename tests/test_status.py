@@ -59,8 +59,9 @@ def test_a_run_is_seen_while_it_works_and_after_it_was_killed(tmp_path):
     assert (after.tiles, after.failed, after.done + after.missing) == (TILES, {}, TILES)
     assert after.done >= 3
     segment(out)
-    with pytest.raises(OutputError, match=r"there is no run folder .*is complete"):
-        status(out)
+    assert (status(out).state, status(out).tiles, status(out).missing) == ("complete", None, 0)
+    with pytest.raises(OutputError, match=r"there is no run folder .* and no map beside it"):
+        status(tmp_path / "other.gpkg")
 
 
 def test_failed_tiles_are_told_with_their_reasons(tmp_path, monkeypatch, capsys):

@@ -93,7 +93,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Events = Annotated[
     bool,
     typer.Option(
-        "--json", help="Print JSON lines on stdout: progress, log, error; last the result"
+        "--json", help="Print JSON lines on stdout: hello, progress, log, error; last the result"
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
@@ -198,9 +198,14 @@ def segment(
     trust_input: TrustInput = False,
     keep_going: KeepGoing = False,
     as_json: Events = False,
+    watch_stdin: Annotated[
+        bool, typer.Option("--watch-stdin", help="End as on SIGTERM when stdin ends")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""
+    if watch_stdin:
+        interrupts.follow_stdin()
     harden(*raster, boxes, trusted=trust_input)
     if boxes is not None:
         load_vectors()

@@ -19,6 +19,7 @@ import typer
 from geoseg import interrupts
 from geoseg.cli_models import app as models_app
 from geoseg.cli_progress import event, telling
+from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_status import status
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
@@ -99,6 +100,7 @@ Events = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 
 app.add_typer(models_app, name="models")
+app.add_typer(qgis_app, name="qgis")
 app.command()(status)
 
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.

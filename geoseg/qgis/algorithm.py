@@ -52,7 +52,7 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
         parameter.setFlags(parameter.flags() | advanced)
         self.add(parameter, help_)
 
-    def run(self, arguments: Sequence[str], feedback: Any) -> Event:
+    def result_of(self, arguments: Sequence[str], feedback: Any) -> Event:
         """Run the subcommand, tell how far it is, and return its result.
 
         Raises:

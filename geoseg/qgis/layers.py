@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from qgis.core import (
     QgsFeature,
@@ -20,6 +20,7 @@ from qgis.core import (
     QgsVectorLayer,
     QgsWkbTypes,
 )
+from qgis.PyQt import sip
 
 from .command import raster_name
 
@@ -77,7 +78,7 @@ def show(place: str, context: Any, *, incomplete: bool) -> None:
     """Let QGIS draw a map with its own style, if it is loaded, and what is missing beside it."""
     if not context.willLoadLayerOnCompletion(place):
         return
-    context.layerToLoadOnCompletionDetails(place).setPostProcessor(_DefaultStyle.kept())
+    context.layerToLoadOnCompletionDetails(place).setPostProcessor(_DefaultStyle.alive())
     gaps = failed_tiles(place)
     if incomplete and gaps is not None:
         details = QgsProcessingContext.LayerDetails("failed tiles", context.project(), "")
@@ -97,14 +98,15 @@ def failed_tiles(place: str) -> str | None:
 class _DefaultStyle(QgsProcessingLayerPostProcessorInterface):
     """Draws a layer as its file says."""
 
-    _kept: _DefaultStyle | None = None
-    """QGIS does not keep it alive."""
+    _alive: ClassVar[list[_DefaultStyle]] = []
+    """QGIS deletes one with the run it was made for, but does not keep it alive till then."""
 
     @classmethod
-    def kept(cls) -> _DefaultStyle:
-        """Return one that lives on."""
-        cls._kept = cls._kept or cls()
-        return cls._kept
+    def alive(cls) -> _DefaultStyle:
+        """Return a new one."""
+        one = cls()
+        cls._alive = [*(kept for kept in cls._alive if not sip.isdeleted(kept)), one]
+        return one
 
     def postProcessLayer(self, layer: Any, _context: Any, _feedback: Any) -> None:
         """Load the style."""

@@ -183,7 +183,7 @@ class Segment(CommandAlgorithm):
             asked = arguments("segment", options, extra, [self._raster])
         except CommandError as error:
             raise QgsProcessingException(str(error)) from error
-        result = self.run(asked, feedback)
+        result = self.result_of(asked, feedback)
         show(place, context, incomplete=not result["complete"])
         count, failed = result["features"], len(result["failed"])
         return {"OUTPUT": place, "POLYGONS": count, "FAILED_TILES": failed}

@@ -13,14 +13,11 @@ import geoseg
 
 ROOT = Path(geoseg.__file__).parent
 
-PLUGIN = ROOT / "qgis"
-
 LAYERS = (
-    ("qgis",),
     ("errors", "window", "interrupts", "lock", "folder", "progress", "memory"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
     ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library",
-        "qgis_profile"),
+     "qgis", "qgis_profile"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",
@@ -57,6 +54,9 @@ MODULES = {
     for p in sorted(ROOT.rglob("*.py"))
     if p != ROOT / "__init__.py"
 }
+
+
+PLUGIN = ROOT / "qgis"
 
 
 def level(module: str) -> int:

@@ -16,8 +16,7 @@ ROOT = Path(geoseg.__file__).parent
 LAYERS = (
     ("errors", "window", "interrupts", "lock", "folder", "progress", "memory"),
     ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
-    ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library",
-     "qgis", "qgis_profile"),
+    ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
     (
         "stretch",
@@ -38,7 +37,7 @@ LAYERS = (
     ("executors", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
     ("run", "status"),
-    ("preview", "demo"),
+    ("preview", "demo", "qgis", "qgis_profile"),
     ("cli", "cli_models", "cli_progress", "cli_qgis", "cli_status", "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""

@@ -43,16 +43,17 @@ def raster_place(layer: Any) -> str:
 
 
 def save_polygons(source: Any, context: Any, feedback: Any) -> str:
-    """Write the polygons of a source to a temporary GeoPackage, and return its path.
+    """Write the polygons of a source to a temporary file, and return its path.
 
     What QGIS shows counts, not what is on a disk: selection, filter, edits, layers in memory.
 
     Raises:
         QgsProcessingException: They cannot be written.
     """
-    path: str = QgsProcessingUtils.generateTempFilename("area.gpkg")
+    # A GeoPackage cannot say that there is no coordinate reference system.
+    path: str = QgsProcessingUtils.generateTempFilename("area_of_interest.fgb")
     options = QgsVectorFileWriter.SaveVectorOptions()
-    options.driverName, options.layerName = "GPKG", "area"
+    options.driverName = "FlatGeobuf"
     kind = QgsWkbTypes.MultiPolygon
     crs, transforms = source.sourceCrs(), context.transformContext()
     writer = QgsVectorFileWriter.create(path, QgsFields(), kind, crs, transforms, options)

@@ -14,6 +14,7 @@ from typing import Any
 
 from qgis.core import (
     QgsApplication,
+    QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsGeometry,
     QgsMapRendererParallelJob,
@@ -164,7 +165,7 @@ def cancelled() -> dict[str, Any]:
 
 def refused() -> dict[str, Any]:
     """Ask for what cannot be done."""
-    both, service, nowhere = Listener(), Listener(), Listener()
+    both, service, unplaced, nowhere = (Listener() for _ in range(4))
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:segment")
     context = QgsProcessingContext()
     asked = {"INPUT": str(RASTER), "PROMPT": "water", "OUTPUT": str(FOLDER / "refused.gpkg")}
@@ -172,11 +173,18 @@ def refused() -> dict[str, Any]:
     both.reportError(f"{fine}: {why}")
     layer = QgsRasterLayer("type=xyz&url=http://127.0.0.1:9/%7Bz%7D", "tiles", "wms")
     algorithm.run({**asked, "INPUT": layer}, context, service)
-    before = os.environ.pop("GEOSEG_EXECUTABLE")
+    box = QgsFeature()
+    box.setGeometry(QgsGeometry.fromWkt("POLYGON((0 0, 0 1, 1 1, 0 0))"))
+    layer = QgsVectorLayer("Polygon", "unplaced", "memory")
+    layer.setCrs(QgsCoordinateReferenceSystem())
+    layer.dataProvider().addFeature(box)
+    algorithm.run({**asked, "AOI": layer}, context, unplaced)
+    before = os.environ["GEOSEG_EXECUTABLE"]
     os.environ["GEOSEG_EXECUTABLE"] = "/no/geoseg"
     algorithm.run(asked, context, nowhere)
     os.environ["GEOSEG_EXECUTABLE"] = before
-    return {"both": both.errors, "service": service.errors, "nowhere": nowhere.errors}
+    told = {"both": both, "service": service, "unplaced": unplaced, "nowhere": nowhere}
+    return {name: listener.errors for name, listener in told.items()}
 
 
 def dialog() -> dict[str, Any]:

@@ -180,7 +180,8 @@ def test_cancelling_is_an_error_and_writes_no_map(inside):
 def test_what_cannot_be_done_is_one_clear_line(inside):
     refused = inside["refused"]
     assert refused["both"] == ["False: give classes in words or a legend, not both"]
-    (service,), (nowhere,) = refused["service"], refused["nowhere"]
+    (service,), (unplaced,), (nowhere,) = (refused[k] for k in ("service", "unplaced", "nowhere"))
+    assert "area_of_interest.fgb has no coordinate reference system" in unplaced
     assert "comes from a service (wms), geoseg reads files" in service
     assert nowhere.startswith("/no/geoseg is no command (from GEOSEG_EXECUTABLE)")
 

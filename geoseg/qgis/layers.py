@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from qgis.core import (
     QgsFeature,
     QgsFeatureRequest,
-    QgsFeatureSink,
     QgsFields,
     QgsProcessingContext,
     QgsProcessingException,
@@ -66,7 +65,7 @@ def save_polygons(source: Any, context: Any, feedback: Any) -> str:
         for geometry in feature.geometry().coerceToType(kind):
             plain = QgsFeature()
             plain.setGeometry(geometry)
-            writer.addFeature(plain, QgsFeatureSink.FastInsert)
+            writer.addFeature(plain)
     wrong = writer.errorMessage()
     # Only then the file is whole.
     del writer

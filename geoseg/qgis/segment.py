@@ -57,8 +57,8 @@ class Segment(CommandAlgorithm):
             "perimeter. The raster is cut into overlapping tiles; the map does not depend on how.\n"
             'Say what to look for in words ("forest, water") or with a legend file.\n'
             "The work is done by the command geoseg in a process of its own. When it is cancelled, "
-            "what is done is kept beside the output (NAME.geoseg): run the same again to continue, "
-            "or give the further option --fresh to begin anew."
+            "what is done is kept beside the output file (NAME.geoseg): run the same again to "
+            "continue, or give the further option --fresh to begin anew."
         )
 
     def initAlgorithm(self, _configuration: Any = None) -> None:

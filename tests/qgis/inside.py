@@ -165,6 +165,8 @@ def cancelled() -> dict[str, Any]:
 
 def refused() -> dict[str, Any]:
     """Ask for what cannot be done."""
+    from processing.core.ProcessingConfig import ProcessingConfig
+
     both, service, unplaced, nowhere = (Listener() for _ in range(4))
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:segment")
     context = QgsProcessingContext()
@@ -179,10 +181,10 @@ def refused() -> dict[str, Any]:
     layer.setCrs(QgsCoordinateReferenceSystem())
     layer.dataProvider().addFeature(box)
     algorithm.run({**asked, "AOI": layer}, context, unplaced)
-    before = os.environ["GEOSEG_EXECUTABLE"]
-    os.environ["GEOSEG_EXECUTABLE"] = "/no/geoseg"
+    # The setting counts more than the variable.
+    ProcessingConfig.setSettingValue("GEOSEG_EXECUTABLE", str(RASTER))
     algorithm.run(asked, context, nowhere)
-    os.environ["GEOSEG_EXECUTABLE"] = before
+    ProcessingConfig.setSettingValue("GEOSEG_EXECUTABLE", "")
     told = {"both": both, "service": service, "unplaced": unplaced, "nowhere": nowhere}
     return {name: listener.errors for name, listener in told.items()}
 

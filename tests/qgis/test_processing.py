@@ -177,13 +177,13 @@ def test_cancelling_is_an_error_and_writes_no_map(inside):
     assert inside["cancelled"] == {"errors": ["cancelled"], "written": False}
 
 
-def test_what_cannot_be_done_is_one_clear_line(inside):
+def test_what_cannot_be_done_is_one_clear_line(inside, lakes):
     refused = inside["refused"]
     assert refused["both"] == ["False: give classes in words or a legend, not both"]
     (service,), (unplaced,), (nowhere,) = (refused[k] for k in ("service", "unplaced", "nowhere"))
     assert "area_of_interest.fgb has no coordinate reference system" in unplaced
     assert "comes from a service (wms), geoseg reads files" in service
-    assert nowhere.startswith("/no/geoseg is no command (from GEOSEG_EXECUTABLE)")
+    assert nowhere.startswith(f"{lakes} is no command (from Settings > Options > Processing")
 
 
 def test_the_dialog_offers_the_backends_of_the_command_and_takes_others(inside):

@@ -20,6 +20,7 @@ from geoseg import interrupts
 from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
 from geoseg.cli_progress import event, telling
+from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_rerun import rerun
 from geoseg.cli_status import status
 from geoseg.errors import ConfigError, GeosegError
@@ -95,12 +96,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Events = Annotated[
     bool,
     typer.Option(
-        "--json", help="Print JSON lines on stdout: progress, log, error; last the result"
+        "--json", help="Print JSON lines on stdout: hello, progress, log, error; last the result"
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 
 app.add_typer(models_app, name="models")
+app.add_typer(qgis_app, name="qgis")
 app.command()(status)
 app.command()(export)
 app.command()(rerun)
@@ -223,9 +225,14 @@ def segment(
     trust_input: TrustInput = False,
     keep_going: KeepGoing = False,
     as_json: Events = False,
+    watch_stdin: Annotated[
+        bool, typer.Option("--watch-stdin", help="End as on SIGTERM when stdin ends")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""
+    if watch_stdin:
+        interrupts.follow_stdin()
     harden(*raster, boxes, trusted=trust_input)
     if boxes is not None:
         load_vectors()

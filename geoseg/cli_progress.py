@@ -44,9 +44,12 @@ def event(kind: str, **facts: Any) -> None:
 
 @contextmanager
 def _events() -> Iterator[Progress]:
-    """Print events: progress, and what is logged; an error before it is raised."""
+    """Print events: hello; progress, and what is logged; an error before it is raised."""
+    from importlib.metadata import version
+
     from geoseg.progress import paced
 
+    event("hello", version=version("geoseg"))
     handler = _LogEvents(logging.WARNING)
     logger = logging.getLogger("geoseg")
     logger.addHandler(handler)

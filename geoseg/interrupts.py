@@ -1,19 +1,26 @@
 """What do Ctrl-C and SIGTERM do? The first ends the command in order, the second at once.
 
-Both are safe at any instant: what is done is on the disk, and the next run finds its way.
+The end of stdin may stand for a SIGTERM: whoever started the command is gone. All are safe at
+any instant: what is done is on the disk, and the next run finds its way.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 INTERRUPTED = 130
 """Exit code."""
+
+GRACE_S = 20.0
+"""How long a command, whose stdin ended, may need to end in order."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAID = "interrupted; what is done is kept: run the same command again to continue"
@@ -59,6 +66,26 @@ def heeding(progress: Callable[[str, int, int], None] | None) -> Callable[[str, 
             progress(step, done, total)
 
     return tell
+
+
+def follow_stdin() -> None:
+    """End the command when stdin ends, as it does when the program that holds it is killed."""
+    threading.Thread(target=_await_end_of_stdin, daemon=True).start()
+
+
+def _await_end_of_stdin() -> None:
+    # Not `sys.stdin`: its lock, held here, would hinder the interpreter's own end.
+    with suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    if hasattr(signal, "pthread_kill"):
+        # What the main thread waits in ends only by a signal that it gets itself.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    else:
+        _thread.interrupt_main(signal.SIGTERM)
+    time.sleep(GRACE_S)
+    # A model may think about a tile for many minutes, and nobody waits for it.
+    os._exit(INTERRUPTED)
 
 
 def came() -> bool:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import geopandas as gpd
@@ -113,8 +114,9 @@ def test_a_fourth_band_marked_alpha_is_near_infrared_if_the_user_says_so(run, sc
 def test_json_goes_to_stdout_as_events_and_the_result_is_last(run, scene, tmp_path):
     out = tmp_path / "map.fgb"
     code, text, _ = run("segment", scene, "--prompt", "water", "--out", out, "--json")
-    *progress, report = map(json.loads, text.splitlines())
+    hello, *progress, report = map(json.loads, text.splitlines())
     assert code == 0
+    assert hello == {"event": "hello", "version": version("geoseg")}
     assert {e["event"] for e in progress} == {"progress", "log"}
     steps = [e for e in progress if e["event"] == "progress"]
     assert {e["step"] for e in steps if e["done"] == e["total"]} == {"detect", "stitch", "write"}

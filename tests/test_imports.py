@@ -39,8 +39,9 @@ LAYERS = (
     ("executors", "survey", "sieve", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
     ("run", "status", "convert", "rerun"),
-    ("preview", "demo"),
-    ("cli", "cli_export", "cli_rerun", "cli_models", "cli_progress", "cli_status", "__main__"),
+    ("preview", "demo", "qgis", "qgis_profile"),
+    ("cli", "cli_export", "cli_rerun", "cli_models", "cli_progress", "cli_qgis", "cli_status",
+     "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 
@@ -55,6 +56,9 @@ MODULES = {
     for p in sorted(ROOT.rglob("*.py"))
     if p != ROOT / "__init__.py"
 }
+
+
+PLUGIN = ROOT / "qgis"
 
 
 def level(module: str) -> int:
@@ -76,6 +80,10 @@ def imports(path: Path, *, everywhere: bool = True) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            if path.parent == PLUGIN:
+                # In a profile of QGIS, its folder has another name.
+                found |= {f"geoseg.qgis.{node.module}" if node.level else node.module or ""}
+                continue
             assert node.level == 0, f"{path.name} imports relatively; write geoseg.…"
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             modules = {n for n in names if n.removeprefix("geoseg.") in MODULES}
@@ -122,6 +130,16 @@ def test_torch_is_known_to_model_adapters_only(module):
     assert module.startswith("backends.models") or not tops & {"torch", "transformers"}, (
         f"geoseg.{module} imports a model library; only adapters in geoseg.backends.models may"
     )
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.split(".")[0] == "qgis"])
+def test_the_plugin_knows_qgis_and_the_standard_library_only(module):
+    path = MODULES[module]
+    used = {m for m in imports(path) if not m.startswith("geoseg.qgis.")}
+    foreign = {m.split(".")[0] for m in used} - sys.stdlib_module_names - {"qgis", "processing"}
+    assert not foreign, f"geoseg.{module} imports {', '.join(sorted(foreign))}; QGIS has none of it"
+    # QGIS on Windows brought Python 3.9 for years.
+    ast.parse(path.read_text("utf-8"), feature_version=(3, 9))
 
 
 @pytest.mark.parametrize("module", ["geoseg", "geoseg.cli"])

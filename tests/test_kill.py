@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -103,3 +104,41 @@ def test_a_second_interrupt_ends_at_once_and_says_so(tmp_path, scene):
     assert process.returncode == 130
     assert len(lines) == 1
     assert lines[0].startswith("interrupted; what is done is kept")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_end_of_stdin_is_an_interrupt_if_it_is_watched(tmp_path, scene, workers):
+    out = tmp_path / "map.gpkg"
+    command = [sys.executable, "-m", "geoseg", "segment", str(scene), "--out", str(out)]
+    command += ["--prompt", "water", "--tile", "64", "--overlap", "16", "--watch-stdin"]
+    command += ["--workers", str(workers)]
+    process = subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    await_tiles(out, process)
+    (line,) = said(process)
+    assert process.returncode == 130
+    assert line.startswith("interrupted; what is done is kept")
+    assert not out.exists()
+    assert KILL._orphans(process.pid) == []
+
+
+def test_a_command_that_cannot_end_in_order_does_not_outlive_its_stdin():
+    code = (
+        "import time\nfrom geoseg import interrupts\ninterrupts.GRACE_S = 0.2\n"
+        "with interrupts.heeded():\n    interrupts.follow_stdin()\n"
+        "    while True:\n        try:\n            time.sleep(60)\n"
+        "        except interrupts.Interrupted:\n            print('deaf', flush=True)\n"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (130, b"deaf\n")

@@ -1,0 +1,75 @@
+"""What does the command say? Lines of JSON become progress, and words for the log."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Event = Mapping[str, Any]
+
+_SHARES = {"detect": (0.0, 80.0), "stitch": (80.0, 85.0), "write": (85.0, 100.0)}
+"""From where to where a step moves the progress bar, in percent."""
+
+_TOLD = 20
+"""How many tiles that failed are told by name."""
+
+
+def parse(line: str) -> Event | None:
+    """Return the event of a line; None where it is none."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("event"), str) else None
+
+
+def percent(event: Event) -> float | None:
+    """Return how far the run is, 0..100; None for what is not progress."""
+    share = _SHARES.get(str(event.get("step")))
+    done, total = event.get("done"), event.get("total")
+    if share is None or not isinstance(done, int) or not isinstance(total, int):
+        return None
+    low, high = share
+    return high if total <= 0 else low + (high - low) * min(1.0, done / total)
+
+
+def progress_text(event: Event) -> str:
+    """Return how far a step is, in words."""
+    text = f"{event.get('step')}: {event.get('done')} of {event.get('total')}"
+    left = event.get("seconds_left")
+    return f"{text}, about {_duration(left)} left" if left and left >= 1 else text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def summary(result: Event) -> Iterator[str]:
+    """Yield what a finished run has to say: its size, licences of weights, notes of the backend."""
+    yield f"{result.get('features')} polygons from {result.get('tiles')} tiles"
+    for model in result.get("models") or ():
+        yield f"weights of {model.get('source')}: {model.get('licence')}"
+    notes = (result.get("notes") or {}).values()
+    for note, count in Counter(n for said in notes for n in dict.fromkeys(said)).items():
+        yield f"{count} {'tile' if count == 1 else 'tiles'}: {note}"
+
+
+def missing(result: Event) -> Iterator[str]:
+    """Yield what is missing from the map; nothing if it is complete."""
+    failed = result.get("failed") or {}
+    if not failed:
+        return
+    yield (
+        f"the map is incomplete: {len(failed)} of {result.get('tiles')} tiles failed and are "
+        "missing from it (see the layer of failed tiles):"
+    )
+    for name, reason in list(failed.items())[:_TOLD]:
+        yield f"  {name}: {reason}"
+    if len(failed) > _TOLD:
+        yield f"  and {len(failed) - _TOLD} others"
+    yield "run the same again with the further option --retry-failed to try them again"

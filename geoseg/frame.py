@@ -32,6 +32,9 @@ Floats = NDArray[np.float64]
 _EDGE_PX = 16.0
 """Longest edge that is measured as one piece; longer ones are densified first."""
 
+_CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+"""Of a pixel, around it, from its centre."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -78,7 +81,14 @@ class Frame:
 
     def pixels_m2(self, centres: Floats) -> Floats:
         """Return (n,) ground area in m2 of pixels around (n, 2) centres; NaN without a CRS."""
-        return self.measure(shapely.box(*(centres - 0.5).T, *(centres + 0.5).T))[0]
+        if self.crs is None:
+            return np.full(len(centres), np.nan)
+        ground = _ground(self, threading.get_ident())
+        corners = np.repeat(centres, 4, axis=0) + np.tile(_CORNERS, (len(centres), 1))
+        plane = ground.plane(self.to_crs(corners)).reshape(-1, 4, 2)
+        across, down = (plane[:, 2] - plane[:, 0]).T, (plane[:, 3] - plane[:, 1]).T
+        area: Floats = np.abs(across[0] * down[1] - across[1] * down[0]) / 2
+        return area * ground.unit_m2
 
     def measure(self, geometries_px: NDArray[np.object_]) -> tuple[Floats, Floats]:
         """Measure polygons given in pixel coordinates on the ground.
@@ -145,6 +155,13 @@ class _Ground:
         )
         # Same ellipsoid, same datum: a plain conversion, so no grid or datum shift can slip in.
         self._lonlat_to_laea = pyproj.Proj(laea)
+
+    def plane(self, xy: Floats) -> Floats:
+        """Project (n, 2) CRS coordinates to the equal-area plane."""
+        if self._to_lonlat is None:
+            return xy
+        lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
+        return np.column_stack(self._lonlat_to_laea(lon, lat))
 
     def measure(self, xy: Floats) -> tuple[Floats, Floats]:
         """Project vertices and measure from each to the next.

@@ -102,6 +102,15 @@ def test_gsd_is_the_side_of_a_pixel_on_the_ground(place, gsd_m):
     assert frame_of(place, 10, 10).gsd_m == pytest.approx(gsd_m, rel=2e-3)
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_pixels_are_as_large_as_their_outlines(place):
+    frame = frame_of(place)
+    centres = np.array([[0.5, 0.5], [350.0, 250.25], [699.5, 499.5], [20.3, 480.5]])
+    outlines = shapely.box(*(centres - 0.5).T, *(centres + 0.5).T)
+    assert frame.pixels_m2(centres) == pytest.approx(frame.measure(outlines)[0], rel=1e-7)
+    assert np.isnan(Frame(9, 9, Affine.identity(), None).pixels_m2(centres)).all()
+
+
 def test_without_a_crs_nothing_is_measured():
     frame = Frame(10, 10, Affine.identity(), None)
     area, length = frame.measure(np.array([SHAPE]))

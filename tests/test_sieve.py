@@ -45,8 +45,12 @@ def rings(height: int, width: int, random: np.random.Generator) -> np.ndarray:
 LAYERS = st.sampled_from([voronoi, blobs, shapes])
 BITS = st.sampled_from([voronoi, blobs, shapes, rings])
 IMAGES = st.sampled_from([classes_image, ripples])
-UNITS = st.one_of(st.integers(0, 4), st.integers(0, 60))
-HOLES = st.one_of(st.integers(0, 60), st.integers(61, 900))
+LEAST = st.tuples(
+    st.one_of(st.integers(0, 4), st.integers(0, 60)),
+    st.one_of(st.integers(0, 60), st.integers(61, 900)),
+)
+"""Least area of a polygon, and of a hole."""
+
 COLUMNS = ["id", "class", "score", "area_ha", "perimeter_m"]
 
 
@@ -60,6 +64,10 @@ def expected(ids: np.ndarray, cls: np.ndarray, least_hole: float) -> list[tuple[
         (canonical(outline(filled(ids == i, ids > 0, least_hole))), f"c{cls[i]}")
         for i in np.unique(ids[ids > 0]).tolist()
     )
+
+
+def px(least: tuple[int, int]) -> dict[str, str]:
+    return {"min_area": f"{least[0]}px", "min_hole": f"{least[1]}px"}
 
 
 def outline(mask: np.ndarray) -> shapely.MultiPolygon:
@@ -77,32 +85,29 @@ def counts_from_the_top(found) -> bool:
 
 
 @examples(40)
-@given(sizes, IMAGES, cuts(), seeds, st.integers(1, 4), UNITS, HOLES)
-def test_small_covers_go_to_the_neighbour_with_most_border(
-    size, style, cut, random, count, least, least_hole
-):
+@given(sizes, IMAGES, cuts(), seeds, st.integers(1, 4), LEAST)
+def test_small_covers_go_to_the_neighbour_with_most_border(size, style, cut, random, count, least):
     image = style(*size, random, count)
     model = ByComponent(tuple(range(count)), cut.context, cover=True)
     run = geoseg.segment(
         raster(image),
         legend(*["cover"] * count),
         backend=model,
-        min_area=f"{least}px",
-        min_hole=f"{least_hole}px",
+        **px(least),
         **cut.settings,
     )
     ids, cls = numbered(image)
     found = run.features()
-    assert sorted(drawn(found)) == expected(united(ids, cls, least), cls, least_hole)
+    assert sorted(drawn(found)) == expected(united(ids, cls, least[0]), cls, least[1])
     assert counts_from_the_top(found)
     assert (found["score"] == 0.9).all()
     assert (found["seam_iou"].dropna() == 1).all()
 
 
 @examples(20)
-@given(sizes, IMAGES, cuts(), seeds, st.integers(1, 3), UNITS, HOLES)
+@given(sizes, IMAGES, cuts(), seeds, st.integers(1, 3), LEAST)
 def test_small_covers_that_are_dropped_leave_the_others_as_they_are(
-    size, style, cut, random, count, least, least_hole
+    size, style, cut, random, count, least
 ):
     image = style(*size, random, count)
     model = ByComponent(tuple(range(count)), cut.context, cover=True)
@@ -110,38 +115,34 @@ def test_small_covers_that_are_dropped_leave_the_others_as_they_are(
         raster(image),
         legend(*["cover"] * count),
         backend=model,
-        min_area=f"{least}px",
-        min_hole=f"{least_hole}px",
+        **px(least),
         small="drop",
         **cut.settings,
     )
     ids, cls = numbered(image)
-    px = np.bincount(ids.ravel(), minlength=len(cls))
+    size_px = np.bincount(ids.ravel(), minlength=len(cls))
     assert sorted(drawn(run.features())) == expected(
-        np.where(px[ids] >= least, ids, 0), cls, least_hole
+        np.where(size_px[ids] >= least[0], ids, 0), cls, least[1]
     )
 
 
 @examples(15)
-@given(sizes, BITS, BITS, cuts(), seeds, UNITS, HOLES)
-def test_covers_that_may_overlap_have_no_neighbours(
-    size, first, second, cut, random, least, least_hole
-):
+@given(sizes, BITS, BITS, cuts(), seeds, LEAST)
+def test_covers_that_may_overlap_have_no_neighbours(size, first, second, cut, random, least):
     layers = [(style(*size, random) > 0).astype(np.int32) for style in (first, second)]
     model = ByComponent((0, 1), cover=True)
     run = geoseg.segment(
         raster(layers[0], layers[1] * 2),
         legend("cover", "cover", exclusive=False),
         backend=model,
-        min_area=f"{least}px",
-        min_hole=f"{least_hole}px",
+        **px(least),
         **cut.settings,
     )
     want = []
     for number, layer in enumerate(layers):
         ids, cls = numbered(layer * (number + 1))
-        px = np.bincount(ids.ravel(), minlength=len(cls))
-        want += expected(np.where(px[ids] >= least, ids, 0), cls, least_hole)
+        size_px = np.bincount(ids.ravel(), minlength=len(cls))
+        want += expected(np.where(size_px[ids] >= least[0], ids, 0), cls, least[1])
     assert sorted(drawn(run.features())) == sorted(want)
 
 
@@ -169,27 +170,26 @@ def test_what_a_small_patch_kept_apart_is_one():
 
 
 @examples(30)
-@given(sizes, BITS, cuts(), seeds, UNITS, HOLES, st.booleans())
+@given(sizes, BITS, cuts(), seeds, LEAST, st.booleans())
 def test_small_objects_are_dropped_and_their_own_holes_filled(
-    size, style, cut, random, least, least_hole, split
+    size, style, cut, random, least, split
 ):
     # Split: objects of several parts, whose parts may lie in each other's holes.
     ids = style(*size, random)
     ids, count = (ids, int(ids.max())) if split else apart(ids)
     cls = np.r_[-1, random.integers(0, 2, max(count, 1))]
-    px = np.bincount(ids.ravel(), minlength=len(cls))
+    size_px = np.bincount(ids.ravel(), minlength=len(cls))
     run = geoseg.segment(
         raster(ids),
         legend("object", "object"),
         # Parts that no tile sees together are objects of their own, in any tiling that is given.
         backend=ByIdentity(tuple(cls[1:].tolist())),
-        min_area=f"{least}px",
-        min_hole=f"{least_hole}px",
+        **px(least),
         **({"tile": 128, "overlap": 16} if split else cut.settings),
     )
-    left = np.where(px[ids] >= least, ids, 0)
+    left = np.where(size_px[ids] >= least[0], ids, 0)
     want = [
-        (canonical(outline(filled(left == i, (left > 0) & (cls[left] == cls[i]), least_hole))), i)
+        (canonical(outline(filled(left == i, (left > 0) & (cls[left] == cls[i]), least[1]))), i)
         for i in np.unique(left[left > 0]).tolist()
     ]
     found = run.features()
@@ -198,10 +198,8 @@ def test_small_objects_are_dropped_and_their_own_holes_filled(
 
 
 @examples(25)
-@given(cuts(halves=True), seeds, LAYERS, UNITS, HOLES, st.booleans())
-def test_a_noisy_model_draws_nothing_twice_and_nothing_small(
-    cut, random, style, least, least_hole, cover
-):
+@given(cuts(halves=True), seeds, LAYERS, LEAST, st.booleans())
+def test_a_noisy_model_draws_nothing_twice_and_nothing_small(cut, random, style, least, cover):
     ids, count = apart(style(70, 80, random))
     ids[ids > 40] = 0
     classes = tuple(random.integers(0, 2, max(count, 1)).tolist())[:40]
@@ -211,13 +209,12 @@ def test_a_noisy_model_draws_nothing_twice_and_nothing_small(
         raster(ids),
         legend(kind, kind),
         backend=model,
-        min_area=f"{least}px",
-        min_hole=f"{least_hole}px",
+        **px(least),
         **cut.settings,
     )
     found = run.features()
     assert found.geometry.is_valid.all()
-    assert (found.area >= least * 100).all()
+    assert (found.area >= least[0] * 100).all()
     assert found["id"].tolist() == list(range(1, len(found) + 1))
     assert found["score"].between(0, 1).all()
     groups = [found] if cover else [group for _, group in found.groupby("class")]
@@ -229,8 +226,8 @@ def test_a_noisy_model_draws_nothing_twice_and_nothing_small(
 
 
 @examples(10)
-@given(seeds, cuts(), cuts(), UNITS, HOLES)
-def test_the_map_is_the_same_in_any_tiling_also_in_an_area(random, one, other, least, hole):
+@given(seeds, cuts(), cuts(), LEAST)
+def test_the_map_is_the_same_in_any_tiling_also_in_an_area(random, one, other, least):
     image = classes_image(70, 80, random, 4)
     area = areas(Window(0, 0, 80, 70), random)
     if area is None:
@@ -247,8 +244,7 @@ def test_the_map_is_the_same_in_any_tiling_also_in_an_area(random, one, other, l
             legend(*["cover"] * 4),
             backend=ByComponent((0, 1, 2, 3), cut.context, cover=True),
             aoi=aoi,
-            min_area=f"{least}px",
-            min_hole=f"{hole}px",
+            **px(least),
             **cut.settings,
         )
         found = run.features()
@@ -385,7 +381,7 @@ def test_metres_need_a_crs_and_say_so_before_anything_is_read(option):
 
 
 def test_small_needs_to_know_what_is_small():
-    with pytest.raises(ConfigError, match="--small drop says .* --min-area"):
+    with pytest.raises(ConfigError, match=r"--small drop says .* --min-area"):
         geoseg.segment(
             raster(np.ones((9, 9), np.int32)),
             legend("object"),

@@ -141,8 +141,9 @@ def generalise(
         WriteFailedError: The disk is full.
     """
     spooled = spool(found, whole.coverage, whole.edge, folder)
-    network = connect(spooled, Lattice(whole.extent), whole.window_px, folder)
-    relax(network, whole.rules, whole.window_px, tell)
+    lattice = Lattice(whole.extent)
+    network = connect(spooled, lattice, whole.window_px, folder)
+    relax(network, lattice, (whole.rules, whole.window_px), tell)
     yield from rebuild(spooled, network, whole.rules)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from geoseg.generalise.conflicts import areas, in_window, out_of_order
 from geoseg.generalise.lines import (
+    DROPPED,
     GRID,
     SHARP,
     Ints,
@@ -79,7 +80,7 @@ def relax(
     for some in parts(network, rivals.arcs):
         rivals.draw(some, network.lines(some), rules)
     while changed.any():
-        causes = [_unordered(network, rivals, changed)]
+        causes = [_unordered(network, rivals)]
         windows = index.windows(changed)
         for step, (window, arcs) in enumerate(windows, 1):
             causes += _conflicts(network, arcs, changed, (window, rules))
@@ -132,10 +133,11 @@ def _conflicts(
     return found
 
 
-def _unordered(network: Network, rivals: _Rivals, changed: Mask) -> Ints:
+def _unordered(network: Network, rivals: _Rivals) -> Ints:
     """Return all that makes up arcs that have changed places; it is rare."""
     arcs = rivals.arcs[out_of_order(rivals.ends, rivals.before, rivals.now)]
-    at = network.corners(arcs[changed[arcs]])[0]
+    at = network.corners(arcs)[0]
+    at = at[network.state[at] != DROPPED]
     return np.concatenate([2 * at, 2 * at + 1])
 
 

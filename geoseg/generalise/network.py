@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from geoseg.features import Drawn
 from geoseg.generalise.arcs import Rings, walk
+from geoseg.generalise.growing import Growing
 from geoseg.generalise.lines import Ints, Lines, Mask, Shorts, States, expand
 from geoseg.generalise.nodes import Lattice, nodes_in
-from geoseg.generalise.spool import Growing
 from geoseg.generalise.windows import Index, portions
 
 PORTION = 2**17

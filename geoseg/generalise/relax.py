@@ -62,7 +62,7 @@ class _Rivals:
         self.now[np.isin(self.arcs, arcs)] = areas(drawn.xy, drawn.start)[mine]
 
 
-def relax(
+def settle(
     network: Network, lattice: Lattice, how: tuple[Rules, int], tell: Callable[[int, int], None]
 ) -> None:
     """Set the states of all corners.

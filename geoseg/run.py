@@ -166,7 +166,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         composite: Roles that models are shown as red, green and blue, as `"nir,red,green"`.
         simplify: Farthest that an outline may move, as `"2px"` or `"1.5m"`; shared borders stay
             shared.
-        smooth: Round the corners of outlines.
+        smooth: Round the corners of outlines, too, within what `simplify` allows (`"2px"`).
         min_area: Least area of a polygon, as `"500m2"`, `"0.5ha"` or `"20px"`.
         min_hole: Least area of a hole; smaller ones are filled.
         small: What becomes of covers below `min_area`: `"merge"` (they go to the neighbour with the

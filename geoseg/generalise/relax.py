@@ -72,19 +72,21 @@ def settle(
         lattice: Numbers points.
         how: How far they may move; and the side of a window, in pixels, which does not change the
             result.
-        tell: Called with the windows that are done, and all, while each is looked at first.
+        tell: Called with the windows that were looked at, and all.
     """
     rules, side = how
     index, rivals = Index.of(_begin(network, rules), side), _find_rivals(network, lattice)
     changed = ~network.fixed
     for some in parts(network, rivals.arcs):
         rivals.draw(some, network.lines(some), rules)
+    done, most = 0, len(index.windows(changed))
     while changed.any():
         causes = [_unordered(network, rivals)]
-        windows = index.windows(changed)
-        for step, (window, arcs) in enumerate(windows, 1):
+        for window, arcs in index.windows(changed):
             causes += _conflicts(network, arcs, changed, (window, rules))
-            tell(step, len(windows))
+            # The first look is at all windows; further ones are short.
+            done = min(done + 1, most)
+            tell(done, most)
         changed = _refine(network, np.unique(np.concatenate(causes)), rivals, rules)
 
 

@@ -182,7 +182,10 @@ def segment(
     simplify: Annotated[
         str | None, typer.Option(help="Farthest an outline may move: 2px, 1.5m", metavar="LENGTH")
     ] = None,
-    smooth: Annotated[bool, typer.Option("--smooth", help="Round the corners of outlines")] = False,
+    smooth: Annotated[
+        bool,
+        typer.Option("--smooth", help="Round the corners of outlines, within --simplify (2px)"),
+    ] = False,
     min_area: Annotated[
         str | None, typer.Option(help="Least area of a polygon: 500m2, 0.5ha, 20px", metavar="AREA")
     ] = None,

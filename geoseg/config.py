@@ -92,7 +92,7 @@ class Finish(_Settings):
     simplify: str | None = None
     """Farthest that an outline may move, as `2px` or `1.5m`; None: it follows pixel edges."""
     smooth: bool = False
-    """Round the corners of outlines."""
+    """Round the corners of outlines, which move by no more than `simplify` says (2 px) in all."""
     min_area: str | None = None
     """Least area of a polygon, as `500m2`; None: any."""
     min_hole: str | None = None

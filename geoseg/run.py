@@ -6,12 +6,12 @@ open -> grid -> fit -> detect every tile -> compare neighbours -> decide -> draw
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import shapely
@@ -29,7 +29,7 @@ from geoseg.detect import Job, check_halo
 from geoseg.errors import BackendError, ConfigError, RasterError
 from geoseg.estimate import check_memory
 from geoseg.executors import Executor, Processes, Serial, surely
-from geoseg.features import Features, batches, compare, draw, draw_and_place, number_labels
+from geoseg.features import Drawn, Features, batches, compare, draw, draw_and_place, number_labels
 from geoseg.features import place as place_on_ground
 from geoseg.generalise import check_lengths, generalised
 from geoseg.geotiff import warn_of_alpha
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from geoseg.export.table import Target
+
+_Part = TypeVar("_Part", Drawn, Features)
 
 _REPORT_EVERY_S = 2.0
 """How often a run folder is told how far the run is."""
@@ -170,7 +172,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         composite: Roles that models are shown as red, green and blue, as `"nir,red,green"`.
         simplify: Farthest that an outline may move, as `"2px"` or `"1.5m"`; shared borders stay
             shared.
-        smooth: Round the corners of outlines.
+        smooth: Round the corners of outlines, too, within what `simplify` allows (`"2px"`).
         min_area: Least area of a polygon, as `"500m2"`, `"0.5ha"` or `"20px"`.
         min_hole: Least area of a hole; smaller ones are filled.
         small: What becomes of covers below `min_area`: `"merge"` (they go to the neighbour with the
@@ -434,29 +436,32 @@ def _write(
 
     target, failed, place = goal
     total = len(stitched.plan.features)
-    watch("write", 0, total)
 
     def placed() -> Iterator[Features]:
         parts = batches(stitched.plan, stitched.counts, stitched.inside)
         if not job.finish.reshapes:
             return surely(executor, draw_and_place, parts)
-        outlines = surely(executor, draw, parts)
+        outlines = _told(watch, "draw", total, surely(executor, draw, parts))
         coarser = generalised(
             job, outlines, place.scratch, lambda done, of: watch("generalise", done, of)
         )
         return surely(executor, place_on_ground, coarser)
 
-    def drawn() -> Iterator[Features]:
-        done = 0
-        for found in placed():
-            yield found
-            done += len(found.number)
-            watch("write", min(done, total), total)
-
     holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
-    count = write(target, drawn(), holes, place)
+    count = write(target, _told(watch, "write", total, placed()), holes, place)
     watch("write", total, total)
     return count
+
+
+def _told(watch: Watch, step: str, total: int, found: Iterable[_Part]) -> Iterator[_Part]:
+    """Yield parts of the map; their features count as done when the next part is wanted."""
+    done = 0
+    for part in found:
+        if done == 0:
+            watch(step, 0, total)
+        yield part
+        done += len(part.number)
+        watch(step, min(done, total), total)
 
 
 def _outline(job: Job, index: int) -> shapely.Polygon:

@@ -24,8 +24,8 @@ from geoseg.frame import Frame
 from geoseg.generalise.lines import GRID, Ints
 from geoseg.generalise.network import connect, spool
 from geoseg.generalise.nodes import Lattice
-from geoseg.generalise.rebuild import rebuild
-from geoseg.generalise.relax import Rules, relax
+from geoseg.generalise.rebuild import rebuilt
+from geoseg.generalise.relax import Rules, settle
 from geoseg.generalise.windows import WINDOW_PX
 from geoseg.legend import Legend
 from geoseg.polygons import outlines
@@ -141,9 +141,10 @@ def generalise(
         WriteFailedError: The disk is full.
     """
     spooled = spool(found, whole.coverage, whole.edge, folder)
-    network = connect(spooled, Lattice(whole.extent), whole.window_px, folder)
-    relax(network, whole.rules, whole.window_px, tell)
-    yield from rebuild(spooled, network, whole.rules)
+    lattice = Lattice(whole.extent)
+    network = connect(spooled, lattice, whole.window_px, folder)
+    settle(network, lattice, (whole.rules, whole.window_px), tell)
+    yield from rebuilt(spooled, network, whole.rules)
 
 
 def generalised(

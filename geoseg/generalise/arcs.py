@@ -47,11 +47,6 @@ class Walk:
     """(r,) arcs of each ring."""
 
 
-_NONE = np.zeros(0, np.int64)
-NOTHING = Walk(np.zeros((0, 2), np.int64), _NONE, _NONE, _NONE > 0, _NONE > 0, _NONE)
-"""No ring was walked."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Open:
     """Rings without the corner that closes them, nodes put in."""

@@ -11,18 +11,29 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.features import Drawn
-from geoseg.generalise.arcs import NOTHING, Rings, Walk, walk
-from geoseg.generalise.lines import Ints, Lines, Mask, States, expand
+from geoseg.generalise.arcs import Rings, walk
+from geoseg.generalise.growing import Growing
+from geoseg.generalise.lines import Ints, Lines, Mask, Shorts, States, expand
 from geoseg.generalise.nodes import Lattice, nodes_in
-from geoseg.generalise.spool import Growing
 from geoseg.generalise.windows import Index, portions
-from geoseg.window import Window
 
 PORTION = 2**17
 """Corners that are worked on at once, unless a single ring or arc has more."""
 
 _PIECE = 512
 """Corners of a ring that have a box of their own."""
+
+_WALKED = np.dtype(
+    [
+        ("name", "<i8"),
+        ("first", "<i8"),
+        ("size", "<i4"),
+        ("coverage", "<i4"),
+        ("backward", "?"),
+        ("closed", "?"),
+    ]
+)
+"""An arc as a ring walks it: as of Walk, and where its first corner is on the disk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,29 +65,27 @@ class Network:
     """(n,) state of each corner, on the disk; may be changed."""
     first: Ints
     """(m,) index of the first corner of each arc, rising."""
-    size: Ints
+    size: Shorts
     """(m,) corners of each arc."""
-    ends: Ints
-    """(m, 2) keys of where it begins and ends."""
     closed: Mask
     """(m,) whether it is a ring that meets no other."""
-    coverage: Ints
+    coverage: Shorts
     """(m,) with which others it may not cross."""
     fixed: Mask
     """(m,) whether it lies on the edge: it stays as it is."""
-    walked: Ints
+    walked: Shorts
     """(k,) arcs in the order in which rings walk them."""
     backward: Mask
     """(k,) in which direction."""
-    per_ring: Ints
+    per_ring: Shorts
     """(r,) arcs of each ring."""
 
-    def corners(self, arcs: Ints) -> tuple[Ints, Ints]:
+    def corners(self, arcs: Ints | Shorts) -> tuple[Ints, Ints]:
         """Return the indices of all corners of some arcs, and where in them each arc begins."""
         at = expand(self.first[arcs], self.first[arcs] + self.size[arcs])[0]
         return at, np.r_[0, np.cumsum(self.size[arcs])]
 
-    def lines(self, arcs: Ints) -> Lines:
+    def lines(self, arcs: Ints | Shorts) -> Lines:
         """Read arcs."""
         at, start = self.corners(arcs)
         return Lines(self.xy[at].astype(np.int64), start, self.state[at], self.closed[arcs])
@@ -120,17 +129,14 @@ def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Ints:
     """Return the sorted keys of all nodes, found window by window."""
     rings = spooled.rings
     begin, stop, of_ring = _pieces(rings)
-    boxes = [np.zeros((0, 4), np.int64)]
+    boxes = np.zeros((len(begin), 4), np.int32)
     for part in portions(stop - begin, PORTION):
         at = expand(begin[part], stop[part])[0]
         first = np.cumsum(stop[part] - begin[part]) - (stop[part] - begin[part])
-        xy = rings.xy[at].astype(np.int64)
-        boxes.append(np.hstack([f.reduceat(xy, first, axis=0) for f in (np.minimum, np.maximum)]))
+        xy = rings.xy[at]
+        boxes[part] = np.hstack([f.reduceat(xy, first, axis=0) for f in (np.minimum, np.maximum)])
     found = [np.zeros(0, np.int64)]
-    places, members = Index(side, np.concatenate(boxes)).windows(of_ring < spooled.of_features)
-    for (column, row), pieces in zip(places.tolist(), members, strict=True):
-        x, y = column * side, row * side
-        window = Window(x, y, x + side, y + side)
+    for window, pieces in Index.of(boxes, side).windows(of_ring < spooled.of_features):
         coverage = rings.coverage[of_ring[pieces]]
         for one in np.unique(coverage).tolist():
             mine = pieces[coverage == one]
@@ -153,9 +159,8 @@ def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:
 def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Network:
     """Cut all rings into arcs."""
     rings, nodes = spooled.rings, find_nodes(spooled, lattice, side)
-    xy = Growing(folder / "arcs", "<i4", 2)
-    walks: list[Walk] = [NOTHING]
-    ends, coverage = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
+    xy, walks = Growing(folder / "arcs", "<i4", 2), Growing(folder / "walks", _WALKED)
+    per_ring = [np.zeros(0, np.int32)]
     for part in portions(np.diff(rings.start), PORTION):
         begin, stop = rings.start[part.start], rings.start[part.stop]
         some = Rings(
@@ -164,40 +169,42 @@ def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Netw
             rings.coverage[part],
         )
         found = walk(some, nodes, lattice)
-        last = np.cumsum(found.size) - 1
-        coverage.append(np.repeat(some.coverage, found.per_ring))
-        both = (found.xy[at] for at in (last + 1 - found.size, last))
-        ends.append(np.column_stack([lattice.key(coverage[-1], point) for point in both]))
+        rows = np.zeros(len(found.size), _WALKED)
+        rows["name"], rows["size"] = found.name, found.size
+        rows["first"] = xy.rows + np.cumsum(found.size) - found.size
+        rows["coverage"] = np.repeat(some.coverage, found.per_ring)
+        rows["backward"], rows["closed"] = found.backward, found.closed
         xy.append(found.xy)
-        walks.append(replace(found, xy=NOTHING.xy))
-    size = np.concatenate([w.size for w in walks])
+        walks.append(rows)
+        per_ring.append(found.per_ring.astype(np.int32))
+    walked = walks.done()
     # Either neighbour wrote it; what the first one wrote is read.
-    once, walked = _distinct(np.concatenate([w.name for w in walks]))
-    per_ring = np.concatenate([w.per_ring for w in walks])
+    once, which = _distinct(walked["name"])
+    arcs, of_ring = walked[once], np.concatenate(per_ring)
     fixed = np.zeros(len(once), bool)
-    fixed[walked[per_ring[: spooled.of_features].sum() :]] = True
+    fixed[which[of_ring[: spooled.of_features].sum() :]] = True
     return Network(
         xy.done(),
         _states(xy.rows, folder),
-        (np.cumsum(size) - size)[once],
-        size[once],
-        np.concatenate(ends)[once],
-        np.concatenate([w.closed for w in walks])[once],
-        np.concatenate(coverage)[once],
+        arcs["first"],
+        arcs["size"],
+        arcs["closed"],
+        arcs["coverage"],
         fixed,
-        walked,
-        np.concatenate([w.backward for w in walks]),
-        per_ring,
+        which,
+        walked["backward"],
+        of_ring,
     )
 
 
-def _distinct(names: Ints) -> tuple[Ints, Ints]:
+def _distinct(names: Ints) -> tuple[Ints, Shorts]:
     """Return where each name comes first, rising, and which of those each is."""
     once, which = np.unique(names, return_index=True, return_inverse=True)[1:]
     order = np.argsort(once)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    return once[order], rank[which]
+    numbers: Shorts = rank.astype(np.int32)[which]
+    return once[order], numbers
 
 
 def _states(rows: int, folder: Path) -> States:

@@ -27,7 +27,7 @@ class _Nested:
     """(rings + 1,)"""
 
 
-def rebuild(spooled: Spooled, network: Network, rules: Rules) -> Iterator[Drawn]:
+def rebuilt(spooled: Spooled, network: Network, rules: Rules) -> Iterator[Drawn]:
     """Yield the features that were spooled, batch by batch, as their arcs are drawn now."""
     nested = _Nested(
         *(

@@ -14,17 +14,20 @@ import numpy as np
 
 from geoseg.generalise.conflicts import areas, in_window, out_of_order
 from geoseg.generalise.lines import (
+    DROPPED,
     GRID,
     SHARP,
     Ints,
     Lines,
     Mask,
+    Shorts,
     corners,
     curves,
     refined,
     simplified,
 )
 from geoseg.generalise.network import Network, parts
+from geoseg.generalise.nodes import Lattice
 from geoseg.generalise.windows import Index
 from geoseg.window import Window
 
@@ -40,65 +43,87 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Facts:
-    """Of each arc, held in memory."""
+class _Rivals:
+    """Arcs that have an order: those with the same two ends, and rings."""
 
-    boxes: Ints
-    """(m, 4) box of its corners."""
+    arcs: Ints
+    """(r,) rising."""
+    ends: Ints
+    """(r, 2) keys of where they begin and end."""
     before: Ints
-    """(m,) area between the original arc and its chord."""
+    """(r,) area between the original arc and its chord."""
     now: Ints
-    """(m,) area between the drawn arc and its chord; changes."""
+    """(r,) area between the drawn arc and its chord; changes."""
+
+    def draw(self, arcs: Ints, lines: Lines, rules: Rules) -> None:
+        """Note how arcs, rising, are drawn now."""
+        drawn = curves(lines, corners(lines, rules.rounding))
+        mine = np.isin(arcs, self.arcs)
+        self.now[np.isin(self.arcs, arcs)] = areas(drawn.xy, drawn.start)[mine]
 
 
-def relax(network: Network, rules: Rules, side: int, tell: Callable[[int, int], None]) -> None:
+def settle(
+    network: Network, lattice: Lattice, how: tuple[Rules, int], tell: Callable[[int, int], None]
+) -> None:
     """Set the states of all corners.
 
     Args:
         network: The arcs; changed.
-        rules: How far they may move.
-        side: Of a window, in pixels; does not change the result.
-        tell: Called with the windows that are done, and all, while each is looked at first.
+        lattice: Numbers points.
+        how: How far they may move; and the side of a window, in pixels, which does not change the
+            result.
+        tell: Called with the windows that were looked at, and all.
     """
-    facts = _begin(network, rules)
-    index = Index(side, facts.boxes)
+    rules, side = how
+    index, rivals = Index.of(_begin(network, rules), side), _find_rivals(network, lattice)
     changed = ~network.fixed
+    for some in parts(network, rivals.arcs):
+        rivals.draw(some, network.lines(some), rules)
+    done, most = 0, len(index.windows(changed))
     while changed.any():
-        causes = [_unordered(network, facts, changed)]
-        places, members = index.windows(changed)
-        for step, ((column, row), arcs) in enumerate(zip(places.tolist(), members, strict=True), 1):
-            x, y = column * side, row * side
-            window = Window(x, y, x + side, y + side)
+        causes = [_unordered(network, rivals)]
+        for window, arcs in index.windows(changed):
             causes += _conflicts(network, arcs, changed, (window, rules))
-            tell(step, len(members))
-        changed = _refine(network, np.unique(np.concatenate(causes)), facts, rules)
+            # The first look is at all windows; further ones are short.
+            done = min(done + 1, most)
+            tell(done, most)
+        changed = _refine(network, np.unique(np.concatenate(causes)), rivals, rules)
 
 
-def _begin(network: Network, rules: Rules) -> _Facts:
-    count = len(network.first)
-    facts = _Facts(
-        np.zeros((count, 4), np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    )
-    for arcs in parts(network, np.arange(count)):
+def _begin(network: Network, rules: Rules) -> Shorts:
+    """Make all arcs as coarse as is allowed; returns (m, 4) the boxes of their corners."""
+    boxes = np.zeros((len(network.first), 4), np.int32)
+    for arcs in parts(network, np.arange(len(network.first))):
         lines = simplified(network.lines(arcs), rules.tolerance)
         lines.state[np.repeat(network.fixed[arcs], network.size[arcs])] = SHARP
         network.state[network.corners(arcs)[0]] = lines.state
-        begin = lines.start[:-1]
-        facts.boxes[arcs] = np.hstack(
-            [f.reduceat(lines.xy, begin, axis=0) for f in (np.minimum, np.maximum)]
+        boxes[arcs] = np.hstack(
+            [f.reduceat(lines.xy, lines.start[:-1], axis=0) for f in (np.minimum, np.maximum)]
         )
-        facts.before[arcs] = areas(lines.xy * GRID, lines.start)
-        facts.now[arcs] = _area(lines, rules)
-    return facts
+    return boxes
 
 
-def _area(lines: Lines, rules: Rules) -> Ints:
-    drawn = curves(lines, corners(lines, rules.rounding))
-    return areas(drawn.xy, drawn.start)
+def _find_rivals(network: Network, lattice: Lattice) -> _Rivals:
+    coverage = network.coverage.astype(np.int64)
+    points = (network.first, network.first + network.size - 1)
+    ends = np.column_stack(
+        [lattice.key(coverage, network.xy[at].astype(np.int64)) for at in points]
+    )
+    low, high = np.sort(ends, axis=1).T
+    order = np.lexsort((high, low))
+    same = (low[order[1:]] == low[order[:-1]]) & (high[order[1:]] == high[order[:-1]])
+    arcs = np.unique(
+        np.concatenate([order[1:][same], order[:-1][same], np.flatnonzero(low == high)])
+    )
+    before = np.zeros(len(arcs), np.int64)
+    for some in parts(network, arcs):
+        lines = network.lines(some)
+        before[np.searchsorted(arcs, some)] = areas(lines.xy * GRID, lines.start)
+    return _Rivals(arcs, ends[arcs], before, np.zeros_like(before))
 
 
 def _conflicts(
-    network: Network, arcs: Ints, changed: Mask, how: tuple[Window, Rules]
+    network: Network, arcs: Shorts, changed: Mask, how: tuple[Window, Rules]
 ) -> list[Ints]:
     """Return the causes in a window, as indices of corners on the disk."""
     window, rules = how
@@ -110,15 +135,15 @@ def _conflicts(
     return found
 
 
-def _unordered(network: Network, facts: _Facts, changed: Mask) -> Ints:
+def _unordered(network: Network, rivals: _Rivals) -> Ints:
     """Return all that makes up arcs that have changed places; it is rare."""
-    arcs = out_of_order(network.ends, facts.before, facts.now)
-    arcs = arcs[changed[arcs]]
+    arcs = rivals.arcs[out_of_order(rivals.ends, rivals.before, rivals.now)]
     at = network.corners(arcs)[0]
+    at = at[network.state[at] != DROPPED]
     return np.concatenate([2 * at, 2 * at + 1])
 
 
-def _refine(network: Network, causes: Ints, facts: _Facts, rules: Rules) -> Mask:
+def _refine(network: Network, causes: Ints, rivals: _Rivals, rules: Rules) -> Mask:
     """Make finer what is to blame; returns which arcs are drawn otherwise now."""
     changed = np.zeros(len(network.first), bool)
     arc_of = np.searchsorted(network.first, causes // 2, "right") - 1
@@ -129,7 +154,7 @@ def _refine(network: Network, causes: Ints, facts: _Facts, rules: Rules) -> Mask
         local = 2 * np.searchsorted(at, mine // 2) + mine % 2
         finer = refined(lines, local)
         network.state[at] = finer.state
-        facts.now[arcs] = _area(finer, rules)
+        rivals.draw(arcs, finer, rules)
         other = np.flatnonzero(finer.state != lines.state)
         changed[arcs[np.searchsorted(lines.start, other, "right") - 1]] = True
     return changed

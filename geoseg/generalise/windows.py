@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg.generalise.lines import Ints, Mask, expand
+from geoseg.generalise.lines import Ints, Mask, Shorts, expand
+from geoseg.window import Window
 
 WINDOW_PX = 512
 """Side of a window; does not change the result."""
+
+
+_BOXES = 2**18
+"""Boxes that are sorted into windows at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,46 +24,55 @@ class Index:
 
     side: int
     """Side of a window in pixels."""
-    boxes: Ints
-    """(n, 4) x0, y0, x1, y1 of what is looked for, closed."""
+    across: int
+    """Windows from left to right."""
+    cell: Ints
+    """(w,) number of each window that a box meets, row by row."""
+    start: Ints
+    """(w + 1,) where the boxes of each window begin, and how many there are."""
+    box: Shorts
+    """(k,) boxes, window by window, rising in each."""
 
-    def windows(self, wanted: Mask | None = None) -> tuple[Ints, list[Ints]]:
-        """Return the windows that boxes meet, and the boxes of each.
+    @classmethod
+    def of(cls, boxes: Shorts, side: int) -> Index:
+        """Sort boxes into windows.
 
         Args:
-            wanted: (n,) which boxes a window must meet to be returned; any where None.
-
-        Returns:
-            (w, 2) column and row of the windows, and of each the boxes that meet it, sorted.
+            boxes: (n, 4) x0, y0, x1, y1, closed.
+            side: Of a window in pixels.
         """
-        x0, y0, x1, y1 = self._spans(np.arange(len(self.boxes)))
-        box, column, row = _cells(x0, y0, x1, y1)
-        across = int(column.max(initial=0)) + 1
-        cell = row * across + column
-        if wanted is not None:
-            here = np.isin(cell, cell[wanted[box]])
-            box, cell = box[here], cell[here]
-        order = np.lexsort((box, cell))
+        across = int(boxes[:, 2].max(initial=0)) // side + 1
+        cells, members = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+        for first in range(0, len(boxes), _BOXES):
+            # What ends on a border is on both sides of it.
+            x0, y0 = np.maximum(boxes[first : first + _BOXES, :2].T.astype(np.int64) - 1, 0) // side
+            x1, y1 = boxes[first : first + _BOXES, 2:].T.astype(np.int64) // side
+            row, box = expand(y0, y1 + 1)
+            column, which = expand(x0[box], x1[box] + 1)
+            cells.append(row[which] * across + column)
+            members.append((box[which] + first).astype(np.int32))
+        cell = np.concatenate(cells)
+        order = np.argsort(cell, kind="stable")
         found, start = np.unique(cell[order], return_index=True)
-        return np.column_stack((found % across, found // across)), np.split(
-            box[order], start[1:]
-        ) if len(found) else []
+        return cls(side, across, found, np.r_[start, len(cell)], np.concatenate(members)[order])
 
-    def _spans(self, which: Ints) -> Ints:
-        x0, y0, x1, y1 = self.boxes[which].T
-        # What ends on a border is on both sides of it.
-        low = np.maximum(np.stack((x0, y0)) - 1, 0) // self.side
-        return np.concatenate([low, np.stack((x1, y1)) // self.side])
+    def windows(self, wanted: Mask) -> list[tuple[Window, Shorts]]:
+        """Return the windows that wanted boxes meet, each with all boxes that meet it.
+
+        Args:
+            wanted: (n,) whether a box is wanted.
+        """
+        hit = np.add.reduceat(wanted[self.box], self.start[:-1], dtype=np.int64) > 0
+        found = []
+        for at in np.flatnonzero(hit).tolist():
+            row, column = divmod(int(self.cell[at]), self.across)
+            x, y = column * self.side, row * self.side
+            window = Window(x, y, x + self.side, y + self.side)
+            found.append((window, self.box[self.start[at] : self.start[at + 1]]))
+        return found
 
 
-def _cells(x0: Ints, y0: Ints, x1: Ints, y1: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return (box, column, row) of every window that boxes meet."""
-    row, box = expand(y0, y1 + 1)
-    column, which = expand(x0[box], x1[box] + 1)
-    return box[which], column, row[which]
-
-
-def portions(size: Ints, most: int) -> Iterator[slice]:
+def portions(size: Ints | Shorts, most: int) -> Iterator[slice]:
     """Cut a sequence into stretches whose sizes add up to `most`, or that are of one item."""
     stop = np.cumsum(size)
     first = 0

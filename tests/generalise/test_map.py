@@ -76,11 +76,19 @@ def river(size: int) -> np.ndarray:
     return image
 
 
-def island_in_a_bay(size: int) -> np.ndarray:
-    """A bay, three pixels wide, that holds an island of one."""
-    image = np.ones((size, size), np.int32)
-    image[size // 3 : size // 3 + 3, : size // 2] = 2
-    image[size // 3 + 1, size // 2 - 2] = 3
+def island_in_a_bay() -> np.ndarray:
+    """A bay that is simplified away as a whole, and an island in it that meets no shore."""
+    image = np.ones((30, 30), np.int32)
+    image[:, :15] = 2
+    image[12:15, 15:19] = 2
+    image[13, 16] = 3
+    return image
+
+
+def hole_in_a_corner() -> np.ndarray:
+    """Holes, one pixel from corners of which more than that is rounded off."""
+    image = np.pad(np.ones((40, 40), np.int32), 3)
+    image[[4, 41], [4, 41]] = 2, 3
     return image
 
 
@@ -89,7 +97,8 @@ ADVERSE = {
     "half a chessboard": np.indices((9, 9)).sum(axis=0) % 2,
     "spiral": spiral(24),
     "river": river(30),
-    "island in a bay": island_in_a_bay(15),
+    "island in a bay": island_in_a_bay(),
+    "hole in a corner": hole_in_a_corner(),
     "nested": np.maximum(*(np.abs(np.indices((17, 17)) - 8))) % 3 + 1,
     "nested on nothing": np.maximum(*(np.abs(np.indices((17, 17)) - 8))) % 2,
     "diagonals": (np.indices((20, 20)).sum(axis=0) // 2) % 3,
@@ -220,7 +229,9 @@ def test_neither_windows_nor_batches_change_the_result(image, how, side, cuts):
 
 
 @pytest.mark.parametrize("name", ADVERSE)
-@pytest.mark.parametrize("how", [Rules(2, 0), Rules(1.5, 0.5), Rules(9, 9)], ids=str)
+@pytest.mark.parametrize(
+    "how", [Rules(2, 0), Rules(1.5, 0.5), Rules(5, 0), Rules(0, 9), Rules(9, 9)], ids=str
+)
 def test_adverse_maps(name, how):
     image = ADVERSE[name]
     before = outlined(image)

@@ -26,7 +26,7 @@ from scenes import (
 
 import geoseg
 from geoseg.errors import ConfigError, WriteFailedError
-from geoseg.generalise.spool import Growing
+from geoseg.generalise.growing import Growing
 
 COVERS = legend("cover", "cover", "cover")
 MODEL = ByComponent((0, 1, 2), cover=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from geoseg.errors import WriteFailedError
 
@@ -19,7 +19,7 @@ from geoseg.errors import WriteFailedError
 class Growing:
     """An array of rows that grows on the disk."""
 
-    def __init__(self, path: Path, dtype: str, columns: int = 0) -> None:
+    def __init__(self, path: Path, dtype: DTypeLike, columns: int = 0) -> None:
         """Begin an empty one; rows are numbers, or have some columns.
 
         Raises:

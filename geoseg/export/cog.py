@@ -36,6 +36,9 @@ STRIP_PIXELS = 2**22
 
 STRIP_ROWS = 512
 
+CACHE_BYTES = 64 * 2**20
+"""What GDAL keeps of decoded blocks."""
+
 Strip = tuple[int, int]
 """First row, and the row after the last."""
 
@@ -55,6 +58,11 @@ def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
     """
 
     def make(part: Path) -> list[int]:
+        # GDAL would keep 5 % of the machine's memory.
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            return fill(part)
+
+    def fill(part: Path) -> list[int]:
         try:
             burnt = part.with_name("burnt.tif")
             sums = _burn(burnt, found, frame)

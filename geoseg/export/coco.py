@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import shapely
-from numpy.typing import NDArray
 
 from geoseg.errors import ConfigError, MissingDependencyError
 from geoseg.export.cog import class_values, in_pixels
 from geoseg.export.read import Map
 from geoseg.export.single import put_bytes
+from geoseg.export.sweep import Ints, runs_down
 from geoseg.export.write import Place
 from geoseg.frame import Frame
 from geoseg.window import Window
@@ -33,8 +33,6 @@ MOST_PIXELS = 2**32 - 1
 """pycocotools counts the pixels of an image in 32 bits."""
 
 LEAST_CHIP_PX = 16
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,51 +169,6 @@ def _facts(batch: pa.RecordBatch, found: Map) -> Iterator[dict[str, Any]]:
     ids, scores = (batch.column(name).to_pylist() for name in ("id", "score"))
     for feature, value, score in zip(ids, values, scores, strict=True):
         yield {"category_id": value, "feature": feature, "score": score}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Runs:
-    """Runs of pixels down a column, of polygons one after the other."""
-
-    stops: Ints
-    """(n + 1,) where in the rest the runs of each polygon begin, and at last where they end."""
-    column: Ints
-    """In the raster."""
-    top: Ints
-    """First row."""
-    bottom: Ints
-    """Row after the last."""
-
-    def of(self, number: int) -> tuple[Ints, Ints, Ints]:
-        """Return column, top and bottom of the runs of one polygon."""
-        mine = slice(self.stops[number], self.stops[number + 1])
-        return self.column[mine], self.top[mine], self.bottom[mine]
-
-
-def runs_down(shapes: NDArray[np.object_]) -> Runs:
-    """Return the pixels whose centre lies in polygons, all of them in one sweep.
-
-    Args:
-        shapes: (n,) valid (multi)polygons in pixel corner coordinates of the raster.
-    """
-    parts, owner_of_part = shapely.get_parts(shapes, return_index=True)
-    rings, part_of_ring = shapely.get_rings(parts, return_index=True)
-    xy, ring = shapely.get_coordinates(rings, return_index=True)
-    edge = np.flatnonzero(ring[:-1] == ring[1:])
-    (x0, y0), (x1, y1) = xy[edge].T, xy[edge + 1].T
-    # Columns whose centre an edge crosses; one that ends on a centre counts where the next begins.
-    first = np.ceil(np.minimum(x0, x1) - 0.5).astype(np.int64)
-    count = np.ceil(np.maximum(x0, x1) - 0.5).astype(np.int64) - first
-    which = np.repeat(np.arange(len(edge)), count)
-    column = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + first[which]
-    slope = np.divide(y1 - y0, x1 - x0, out=np.zeros(len(edge)), where=count > 0)
-    y = y0[which] + (column + 0.5 - x0[which]) * slope[which]
-    owner = owner_of_part[part_of_ring[ring[edge]]][which]
-    order = np.lexsort((y, column, owner))
-    row = np.ceil(y[order] - 0.5).astype(np.int64)
-    # Going down a column, edges lead in and out in turn.
-    stops = np.searchsorted(owner[order], np.arange(len(shapes) + 1)) // 2
-    return Runs(stops, column[order][::2], row[::2], row[1::2])
 
 
 def run_lengths(runs: tuple[Ints, Ints, Ints], window: Window) -> list[int]:

@@ -8,15 +8,12 @@ nodata. Names are in the metadata of the band (`CLASS_1`, ...), colours in its c
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyarrow as pa
 import rasterio
-import rasterio.features
 import rasterio.shutil
 import shapely
 from affine import Affine
@@ -29,16 +26,19 @@ from geoseg.export.check import LostError
 from geoseg.export.read import Map
 from geoseg.export.single import put
 from geoseg.export.style import rgb
+from geoseg.export.sweep import paint, runs_across
 from geoseg.export.write import Place
 from geoseg.frame import Frame
 from geoseg.legend import Legend
 
-STRIP_PIXELS = 2**24
+STRIP_PIXELS = 2**22
 """Most pixels of a strip: what is held of the raster at once."""
 
 STRIP_ROWS = 512
 
-Values = NDArray[np.unsignedinteger[Any]]
+CACHE_BYTES = 64 * 2**20
+"""What GDAL keeps of decoded blocks."""
+
 Strip = tuple[int, int]
 """First row, and the row after the last."""
 
@@ -58,6 +58,11 @@ def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
     """
 
     def make(part: Path) -> list[int]:
+        # GDAL would keep 5 % of the machine's memory.
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+            return fill(part)
+
+    def fill(part: Path) -> list[int]:
         try:
             burnt = part.with_name("burnt.tif")
             sums = _burn(burnt, found, frame)
@@ -103,12 +108,14 @@ def _burn(path: Path, found: Map, frame: Frame) -> list[int]:
     }  # fmt: skip
     with rasterio.open(path, "w+", **profile) as target:
         for batch in found.batches():
-            shapes, values = in_pixels(batch, frame), class_values(batch, found)
-            for number, chosen in _touched(shapes, every):
+            runs = runs_across(in_pixels(batch, frame))
+            values = class_values(batch, found)
+            numbers = np.unique(runs.line // every[0][1])
+            for number in numbers[(numbers >= 0) & (numbers < len(every))].tolist():
                 y0, y1 = every[number]
                 where = RasterioWindow(0, y0, frame.width, y1 - y0)
                 strip = target.read(1, window=where)
-                burn(strip, shapes[chosen], values[chosen], (y0, y1))
+                paint(strip, y0, runs, values)
                 target.write(strip, 1, window=where)
                 sums[number] = zlib.crc32(strip.tobytes())
     return sums
@@ -133,44 +140,6 @@ def class_values(batch: pa.RecordBatch, found: Map) -> NDArray[np.int64]:
     if strange is not None:
         raise MapError(f"{found.path} has a class '{strange}' that is not in its legend")
     return np.array([value_of[name] for name in names], np.int64)
-
-
-def _touched(
-    shapes: NDArray[np.object_], every: list[Strip]
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Yield each strip that shapes reach into, and which do, in their order."""
-    _, top, _, bottom = shapely.bounds(shapes).T
-    rows = every[0][1]
-    first, last = np.nanmin(top) // rows, np.nanmax(bottom) // rows
-    for number in range(max(0, int(first)), min(len(every), int(last) + 1)):
-        y0, y1 = every[number]
-        chosen = np.flatnonzero((top < y1) & (bottom > y0))
-        if len(chosen):
-            yield number, chosen
-
-
-def burn(
-    strip: Values, shapes: NDArray[np.object_], values: NDArray[np.int64], rows: Strip
-) -> None:
-    """Burn shapes into a strip of rows, one after the other.
-
-    Args:
-        strip: (row, col), changed in place.
-        shapes: (n,) polygons in pixel corner coordinates.
-        values: (n,) what is burnt.
-        rows: Which rows the strip is.
-    """
-    y0, y1 = rows
-    bounds = shapely.bounds(shapes)
-    longer = (bounds[:, 1] < y0 - 1) | (bounds[:, 3] > y1 + 1)
-    # GDAL looks at every edge of a polygon for every row.
-    near = shapely.box(-1, y0 - 1, strip.shape[1] + 1, y1 + 1)
-    cut = shapes.copy()
-    cut[longer] = shapely.intersection(shapes[longer], near)
-    kept = ~shapely.is_empty(cut)
-    pairs = list(zip(cut[kept].tolist(), values[kept].tolist(), strict=True))
-    if pairs:
-        rasterio.features.rasterize(pairs, out=strip, transform=Affine.translation(0, y0))
 
 
 def _page(burnt: str, frame: Frame, legend: Legend) -> bytes:

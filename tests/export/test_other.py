@@ -30,10 +30,11 @@ from scenes import UTM, ByIdentity, apart, examples, legend, raster, shapes
 import geoseg
 from geoseg.convert import Wishes, export
 from geoseg.errors import ConfigError, MapError, MissingDependencyError
-from geoseg.export.coco import Images, images_of, run_lengths, runs_down
+from geoseg.export.coco import Images, images_of, run_lengths
 from geoseg.export.qgz import Shown, project
 from geoseg.export.read import open_map
 from geoseg.export.stac import moment, outline_of
+from geoseg.export.sweep import runs_down
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.window import Window
 
@@ -141,26 +142,6 @@ def test_run_lengths_are_those_of_the_mask(data):
     size = list(window.shape)
     packed = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
     assert packed == coco_mask.encode(wanted)
-
-
-@examples(30)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_runs_of_many_shapes_hold_the_centres_that_the_shapes_hold(seed):
-    random = np.random.default_rng(seed)
-    discs = [
-        shapely.Point(*random.uniform(0, 12, 2)).buffer(random.uniform(0.2, 8)) for _ in "abcd"
-    ]
-    found = np.array(
-        [discs[0], shapely.difference(discs[1], discs[2]), discs[2].union(discs[3]), discs[3]]
-    )
-    runs = runs_down(found)
-    y, x = np.mgrid[-9:22, -9:22]
-    for number, shape in enumerate(found):
-        mask = np.zeros(x.shape, bool)
-        for column, top, bottom in zip(*runs.of(number), strict=True):
-            assert not mask[top + 9 : bottom + 9, column + 9].any()
-            mask[top + 9 : bottom + 9, column + 9] = True
-        assert np.array_equal(mask, shapely.contains_xy(shape, x + 0.5, y + 0.5))
 
 
 def test_images_cover_a_raster_once():

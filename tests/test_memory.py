@@ -74,7 +74,7 @@ def test_the_knob_that_is_named_would_do():
     assert need * 1e6 <= 1_500_000_000
     alone = config.model_copy(update={"workers": 1})
     assert need <= round(memory_mb(wide, alone) * 1.048576)
-        assert memory_mb(wide, alone) < memory_mb(wide, config)
+    assert memory_mb(wide, alone) < memory_mb(wide, config)
 
 
 def test_a_run_that_takes_too_much_stops_and_continues(tmp_path):

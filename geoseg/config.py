@@ -97,7 +97,7 @@ class Finish(_Settings):
     regularize: tuple[str, ...] = ()
     """Names of classes whose outlines get right angles."""
     columns: tuple[str, ...] = ()
-    """Further columns of the map."""
+    """Further columns of the map, see columns.py."""
 
     @field_validator("simplify")
     @classmethod

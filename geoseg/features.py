@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from geoseg.decide import DROP, PIECE, SeamPlan
 from geoseg.detect import Job
 from geoseg.polygons import outlines
+from geoseg.reread import known, reread
 from geoseg.runs import RUN, Runs, clip, subtract
 from geoseg.seams import PAIR, VOICE, Seam, link
+from geoseg.truncated import truncated
 
 BATCH_FEATURES = 4096
 """Most features of a batch."""
@@ -78,6 +81,8 @@ class Drawn:
     """(n,) agreement of the tiles where more than one looked, 0..1; NaN where only one did."""
     outline: NDArray[np.object_]
     """(n,) shapely MultiPolygons in pixel corner coordinates, as `polygons.outlines` gives them."""
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """(n,) each: further columns that are known from pixel edges only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,8 +106,8 @@ class Features:
     geometry: NDArray[np.object_]
     """(n,) shapely MultiPolygons."""
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """(n,) each: further columns by name. `clipped` (bool), where there is an area of interest:
-    whether it reaches the area's edge, where it may go on outside."""
+    """(n,) each: further columns by name, see columns.py. `clipped` (bool), where there is an area
+    of interest: whether it reaches the area's edge, where it may go on outside."""
 
 
 def compare(job: Job, index: int) -> Compared:
@@ -205,17 +210,27 @@ def draw(job: Job, batch: Batch) -> Drawn:
         table["n_tiles"].astype(np.int64),
         np.round(seam_iou, 4).astype(np.float64),
         pixels,
+        {"truncated": _truncated(job, pixels)} if "truncated" in job.columns.asked else {},
     )
+
+
+def _truncated(job: Job, pixels: NDArray[np.object_]) -> NDArray[np.bool_]:
+    asked = pixels if job.area is None else job.area.clip(pixels)[0]
+    return truncated(asked, job.raster.frame.window, partial(known, job))
 
 
 def place(job: Job, drawn: Drawn) -> Features:
     """Return features on the ground: cut to the area of interest, georeferenced and measured."""
-    frame, pixels, extra = job.raster.frame, drawn.outline, {}
+    frame, pixels, extra = job.raster.frame, drawn.outline, dict(drawn.extra)
     if job.area is not None:
         pixels, extra["clipped"] = job.area.clip(pixels)
     kept = ~shapely.is_empty(pixels)
     pixels = pixels[kept]
     area_m2, perimeter_m = frame.measure(pixels)
+    extra = {name: values[kept] for name, values in extra.items()}
+    extra |= job.columns.means(pixels, frame.window, partial(reread, job))
+    if "compactness" in job.columns.asked:
+        extra["compactness"] = 4 * np.pi * area_m2 / perimeter_m**2
     geometry = shapely.set_coordinates(pixels.copy(), frame.to_crs(shapely.get_coordinates(pixels)))
     return Features(
         drawn.number[kept],
@@ -226,7 +241,7 @@ def place(job: Job, drawn: Drawn) -> Features:
         drawn.n_tiles[kept],
         drawn.seam_iou[kept],
         shapely.orient_polygons(geometry, exterior_cw=False),
-        {name: values[kept] for name, values in extra.items()},
+        extra,
     )
 
 

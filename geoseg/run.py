@@ -9,7 +9,7 @@ import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from geoseg.aoi import Within, find_area
 from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.bands import shown_roles
+from geoseg.columns import choose as choose_columns
 from geoseg.config import Finish, ModelOptions, RunConfig, difference
 from geoseg.decide import SeamPlan, decide, empty_facts
 from geoseg.detect import Job, check_halo
@@ -170,7 +171,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         small: What becomes of covers below `min_area`: `"merge"` (they go to the neighbour with the
             longest shared border) or `"drop"`. Objects are always dropped.
         regularize: Names of classes whose outlines get right angles, as `"building"`.
-        columns: Further columns of the map.
+        columns: Further columns: `"means"` (of every band), an index of spyndex as `"ndvi"`,
+            `"compactness"`, `"truncated"` (touches the raster's edge, nodata or a failed tile).
         workers: Number of processes; does not change the result.
         batch: Tiles given to the backend at once (1); does not change the result.
         memory: Most memory of this machine, as `"2GB"`; a run that needs more is refused or
@@ -224,6 +226,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
     # Workers of a cluster have a working folder of their own.
     raster = open_source(absolute(source) if scheduler else source, bands, sensor, access)
+    further = choose_columns(config.finish.columns, raster)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
@@ -257,7 +260,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
     engine = engine.fit(shown, config.filled()) if isinstance(engine, Fittable) else engine
     config = sized(config, engine, tile, overlap)
     check_memory(config, raster)
-    job = _prepare(shown, engine, config, place)
+    job = replace(_prepare(shown, engine, config, place), columns=further.fit(shown))
     check_composite(composite, backend, engine)
     fingerprint = {
         **config.fingerprint(identity, job.backend.identity),
@@ -275,8 +278,7 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         watch = Watch(progress, paced(job.store.report, _REPORT_EVERY_S), check=budget.check)
         stitched = _map_of(job, executor, watch, identity)
         recipe = _recipe(fingerprint, job.backend)
-        extra = () if job.area is None else (("clipped", "bool"),)
-        target = Target(final, raster.frame.crs, config.legend, recipe, extra)
+        target = Target(final, raster.frame.crs, config.legend, recipe, job.further)
         failed = job.store.failed()
         count = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:

@@ -95,7 +95,7 @@ class Finish(_Settings):
     """What becomes of covers below `min_area`: they go to the neighbour with the longest shared
     border, or nowhere. Objects are always dropped."""
     regularize: tuple[str, ...] = ()
-    """Names of classes whose outlines get right angles."""
+    """Names of objects' classes whose outlines get right angles."""
     columns: tuple[str, ...] = ()
     """Further columns of the map, see columns.py."""
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from geoseg.decide import DROP, PIECE, SeamPlan
 from geoseg.detect import Job
 from geoseg.polygons import outlines
+from geoseg.regularise import regularise
 from geoseg.reread import known, reread
 from geoseg.runs import RUN, Runs, clip, subtract
 from geoseg.seams import PAIR, VOICE, Seam, link
@@ -83,6 +84,9 @@ class Drawn:
     """(n,) shapely MultiPolygons in pixel corner coordinates, as `polygons.outlines` gives them."""
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """(n,) each: further columns that are known from pixel edges only."""
+    regular: Mapping[int, shapely.MultiPolygon] = field(default_factory=dict)
+    """By place, for every feature of the classes that are to have right angles: such an outline, of
+    which it is not known if it is in another's way; its own where none fits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +215,15 @@ def draw(job: Job, batch: Batch) -> Drawn:
         np.round(seam_iou, 4).astype(np.float64),
         pixels,
         {"truncated": _truncated(job, pixels)} if "truncated" in job.columns.asked else {},
+        _regular(job, table["cls"], pixels) if job.finish.regularize else {},
     )
+
+
+def _regular(job: Job, cls: Ints, pixels: NDArray[np.object_]) -> dict[int, shapely.MultiPolygon]:
+    names = [c.name for c in job.legend.classes]
+    asked = np.flatnonzero(np.isin(names, job.finish.regularize)[cls])
+    shapes = regularise(pixels[asked], job.raster.frame)
+    return dict(zip(asked.tolist(), shapes, strict=True))
 
 
 def _truncated(job: Job, pixels: NDArray[np.object_]) -> NDArray[np.bool_]:

@@ -29,12 +29,14 @@ from geoseg.detect import Job, check_halo
 from geoseg.errors import BackendError, ConfigError, RasterError
 from geoseg.estimate import check_memory
 from geoseg.executors import Executor, Processes, Serial, surely
-from geoseg.features import Features, batches, compare, draw_and_place, number_labels
+from geoseg.features import Features, batches, compare, draw, draw_and_place, number_labels
+from geoseg.features import place as place_on_ground
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.legend import Legend
 from geoseg.memory import Budget
 from geoseg.mosaic import files
+from geoseg.neighbours import settle
 from geoseg.offline import refuse_remote
 from geoseg.preflight import check_pixels
 from geoseg.prepare import (
@@ -170,7 +172,8 @@ def segment(  # noqa: PLR0913  the one door: every option by name, none hidden i
         min_hole: Least area of a hole; smaller ones are filled.
         small: What becomes of covers below `min_area`: `"merge"` (they go to the neighbour with the
             longest shared border) or `"drop"`. Objects are always dropped.
-        regularize: Names of classes whose outlines get right angles, as `"building"`.
+        regularize: Names of objects' classes whose outlines get right angles, as `"building"`,
+            where that fits the pixels and no other of the class is in the way.
         columns: Further columns: `"means"` (of every band), an index of spyndex as `"ndvi"`,
             `"compactness"`, `"truncated"` (touches the raster's edge, nodata or a failed tile).
         workers: Number of processes; does not change the result.
@@ -397,9 +400,16 @@ def _write(
     total = len(stitched.plan.features)
     watch("write", 0, total)
 
+    def placed() -> Iterator[Features]:
+        parts = batches(stitched.plan, stitched.counts)
+        if not job.finish.regularize:
+            return surely(executor, draw_and_place, parts)
+        settled = settle(surely(executor, draw, parts), place.scratch / "angles")
+        return surely(executor, place_on_ground, settled)
+
     def drawn() -> Iterator[Features]:
         done = 0
-        for found in surely(executor, draw_and_place, batches(stitched.plan, stitched.counts)):
+        for found in placed():
             yield found
             done += len(found.number)
             watch("write", min(done, total), total)

@@ -34,7 +34,7 @@ LAYERS = (
         "backends",
     ),
     ("flatten", "store", "polygons", "seams", "decide", "zonal", "truncated", "columns", "detect",
-     "reread", "features"),
+     "regularise", "reread", "features", "neighbours"),
     ("executors", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
     ("run", "status"),

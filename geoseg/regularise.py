@@ -93,6 +93,7 @@ def _regular(outline: shapely.MultiPolygon) -> shapely.MultiPolygon | None:
     parts = list(outline.geoms)
     straight = [_straight(ring) for part in parts for ring in (part.exterior, *part.interiors)]
     angle = _direction(straight)
+    angle += _lean([_turn(ring, -angle) for part in parts for ring in _rings(part)])
     best, agreement = None, LEAST_IOU
     for turned in (angle, _box_angle(outline)):
         if agreement > _GOOD_IOU:
@@ -126,7 +127,9 @@ def _straight(ring: shapely.LinearRing) -> Floats:
 
 
 def _simple(xy: Floats) -> shapely.LineString:
-    return shapely.simplify(shapely.LineString([*xy, xy[0]]), REACH_PX, preserve_topology=False)
+    return shapely.simplify(
+        shapely.linestrings(np.vstack((xy, xy[:1]))), REACH_PX, preserve_topology=False
+    )
 
 
 def _from_farthest(ring: Floats) -> Floats:
@@ -146,6 +149,19 @@ def _direction(straight: list[Floats]) -> float:
     rest = (along - best + np.pi / 4) % (np.pi / 2) - np.pi / 4
     near = (np.abs(rest) < _NEAR) & (length > 0)
     return float(best + np.average(rest[near], weights=length[near] ** 2)) if near.any() else best
+
+
+def _lean(rings: list[Floats]) -> float:
+    """Return by how much the stretches of rings lean, together, by least squares."""
+    shared = spread = 0.0
+    for ring in rings:
+        xy = _from_farthest(ring)
+        for edge in _stretches(xy):
+            points = xy[np.arange(edge.first, edge.last + 1) % len(xy)]
+            along, across = (points - points.mean(axis=0)).T[:: -1 if edge.axis else 1]
+            shared += float(along @ across) * (-1 if edge.axis else 1)
+            spread += float(along @ along)
+    return float(np.arctan2(shared, spread))
 
 
 def _box_angle(outline: shapely.MultiPolygon) -> float:

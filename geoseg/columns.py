@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg import zonal
-from geoseg.errors import ConfigError, MissingDependencyError
+from geoseg.errors import ConfigError
 from geoseg.raster import RasterReader, Samples, Valid, sample
 from geoseg.scale import Scale, fit_scale
 from geoseg.window import Window
@@ -25,7 +24,6 @@ from geoseg.window import Window
 NAMES = ("means", "compactness", "truncated")
 """What may be asked for, besides indices."""
 
-_PACKAGE = "exactextract"
 _ALLOWED = f"{', '.join(NAMES)}, or a spectral index of the spyndex catalogue, as ndvi"
 
 
@@ -110,11 +108,8 @@ def choose(names: Sequence[str], raster: RasterReader) -> Columns:
     for name in asked:
         if name not in NAMES:
             roles |= _roles(name, raster.roles)
-    if find_spec(_PACKAGE) is None and set(asked) - {"compactness", "truncated"}:
-        raise MissingDependencyError(
-            f"--columns: means are taken with '{_PACKAGE}', which is not installed; pip install "
-            '"geoseg[columns]"'
-        )
+    if set(asked) - {"compactness", "truncated"}:
+        zonal.check_installed()
     bands = tuple(_bands(raster)) if "means" in asked else ()
     return Columns(asked, bands, tuple(sorted(roles.items())))
 

@@ -10,7 +10,7 @@ Outlines wait on the disk. A box and a few numbers of each are held in memory.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,13 +33,14 @@ Mask = NDArray[np.bool_]
 Geometries = NDArray[np.object_]
 
 
-def settle(found: Iterable[Drawn], folder: Path) -> Iterator[Drawn]:
+def settle(found: Iterable[Drawn], folder: Path, tell: Callable[[int], None]) -> Iterator[Drawn]:
     """Yield features with those right-angled outlines that are in nobody's way.
 
     Args:
         found: Features, those of some classes with `regular`; all are taken before the first is
             given.
         folder: Is made, and holds all outlines as long as features are given; remains.
+        tell: Called with how many are taken.
 
     Raises:
         WriteFailedError: The disk is full.
@@ -49,12 +50,14 @@ def settle(found: Iterable[Drawn], folder: Path) -> Iterator[Drawn]:
         waiting, outlines = (folder / "batches").open("w+b"), (folder / "outlines").open("w+b")
     with waiting, outlines:
         shelf = _Shelf(outlines)
-        firsts = []
+        firsts, taken = [], 0
         for drawn in found:
             firsts.append(shelf.count)
             with _trouble(folder):
                 pickle.dump(drawn, waiting)
                 shelf.add(drawn)
+            taken += len(drawn.number)
+            tell(taken)
         with _trouble(folder):
             waiting.seek(0)
             shelf.close()

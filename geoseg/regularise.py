@@ -14,6 +14,7 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.area import FINE_PX
 from geoseg.frame import Frame
 
 Floats = NDArray[np.float64]
@@ -68,8 +69,10 @@ class _Ground:
         return (xy - self.centre) @ self.matrix.T
 
     def back(self, xy: Floats) -> Floats:
-        moved: Floats = xy @ np.linalg.inv(self.matrix).T + self.centre
-        return moved
+        moved = xy @ np.linalg.inv(self.matrix).T + self.centre
+        # What is valid on a coarse grid stays so when it is georeferenced.
+        snapped: Floats = np.round(moved / FINE_PX) * FINE_PX
+        return snapped
 
 
 def _grounds(outlines: Geometries, frame: Frame) -> list[_Ground]:

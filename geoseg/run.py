@@ -404,7 +404,10 @@ def _write(
         parts = batches(stitched.plan, stitched.counts)
         if not job.finish.regularize:
             return surely(executor, draw_and_place, parts)
-        settled = settle(surely(executor, draw, parts), place.scratch / "angles")
+        pixels = surely(executor, draw, parts)
+        settled = settle(
+            pixels, place.scratch / "angles", lambda done: watch("regularize", done, total)
+        )
         return surely(executor, place_on_ground, settled)
 
     def drawn() -> Iterator[Features]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,11 +17,14 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.errors import MissingDependencyError
 from geoseg.raster import Samples, Valid
 from geoseg.window import Window
 
 SQUARE_PX = 512
 """Side of a square of the lattice."""
+
+_PACKAGE = "exactextract"
 
 Floats = NDArray[np.float64]
 Geometries = NDArray[np.object_]
@@ -52,10 +56,12 @@ def means(shapes: Geometries, raster: Window, read: Read, planes: Planes, count:
         owner, cell, share = _coverage(parts, window)
         data, valid = read(window)
         for k, plane in enumerate(planes(data, valid)):
-            value = plane.ravel()[cell]
+            good = np.isfinite(plane)
+            value, weight = np.where(good, plane, 0).ravel()[cell], share
+            if not good.all():
+                weight = share * good.ravel()[cell]
             # One by one and in order: no sum depends on what else is in the batch.
-            weight = np.where(np.isfinite(value), share, 0)
-            sums[index, k] += np.bincount(owner, np.nan_to_num(value) * weight, len(index))
+            sums[index, k] += np.bincount(owner, value * weight, len(index))
             weights[index, k] += np.bincount(owner, weight, len(index))
     with np.errstate(invalid="ignore"):
         found: Floats = sums / weights
@@ -119,9 +125,24 @@ def _coverage(
     return owner, np.concatenate(cells).astype(np.int64), share.astype(np.float64)
 
 
+def check_installed() -> None:
+    """Make sure that there is what means are taken with.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    if find_spec(_PACKAGE) is None:
+        raise MissingDependencyError(
+            f"--columns: means are taken with '{_PACKAGE}', which is not installed; pip install "
+            '"geoseg[columns]"'
+        )
+
+
 @cache
 def _tools() -> Any:
     """Return what is used of exactextract, an optional dependency."""
+    # A cluster's worker may lack it.
+    check_installed()
     from exactextract import exact_extract
     from exactextract.feature import FeatureSource, JSONFeature
     from exactextract.raster import NumPyRasterSource

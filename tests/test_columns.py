@@ -14,7 +14,7 @@ from scenes import GEOREF, UTM, ByIdentity, apart, blobs, legend, raster, truth
 from scipy import ndimage
 
 import geoseg
-from geoseg import columns as module
+from geoseg import zonal
 from geoseg.bands import Band
 from geoseg.columns import choose
 from geoseg.detect import Job
@@ -252,7 +252,7 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path, name, message):
 
 
 def test_without_the_package_means_are_refused(monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr(zonal, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"pip install \"geoseg\[columns\]\""):
         choose(["means"], SCENE)
     assert choose(["compactness", "truncated"], SCENE).asked == ("compactness", "truncated")

@@ -80,13 +80,14 @@ def wanted(drawn):
 @given(seeds, st.lists(st.integers(0, 9), max_size=9), st.sampled_from([1, 7, 4096]))
 def test_each_two_of_a_class_are_kept_apart(tmp_path_factory, random, sizes, at_once):
     drawn = features(town(random))
-    folder = tmp_path_factory.mktemp("town")
+    folder, told = tmp_path_factory.mktemp("town"), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(neighbours, "PAIRS", at_once)
-        found = list(settle(cut(drawn, sizes), folder / "new"))
+        found = list(settle(cut(drawn, sizes), folder / "new", told.append))
     shapes = np.concatenate([part.outline for part in found])
     assert shapely.to_wkb(shapes).tolist() == shapely.to_wkb(wanted(drawn)).tolist()
     assert np.concatenate([part.number for part in found]).tolist() == drawn.number.tolist()
+    assert told[-1] == len(drawn.number)
     for cls in (0, 1):
         mine = [k for k in drawn.regular if drawn.cls[k] == cls]
         united = shapely.union_all(shapes[mine]).area
@@ -95,7 +96,7 @@ def test_each_two_of_a_class_are_kept_apart(tmp_path_factory, random, sizes, at_
 
 def test_some_are_taken_and_some_are_in_the_way(tmp_path):
     drawn = features(town(np.random.default_rng(3)), classes=1)
-    (found,) = settle([drawn], tmp_path / "new")
+    (found,) = settle([drawn], tmp_path / "new", print)
     changed = [found.outline[k] is not drawn.outline[k] for k in drawn.regular]
     same = shapely.equals_exact(found.outline, drawn.outline)
     proposed = [k for k, s in drawn.regular.items() if s is not drawn.outline[k]]
@@ -106,15 +107,15 @@ def test_some_are_taken_and_some_are_in_the_way(tmp_path):
 
 def test_nothing_is_settled_too(tmp_path):
     nothing = features(np.ones((SIDE, SIDE), np.int32))
-    assert list(settle([], tmp_path / "a")) == []
-    (found,) = settle([replace(nothing, regular={})], tmp_path / "b")
+    assert list(settle([], tmp_path / "a", print)) == []
+    (found,) = settle([replace(nothing, regular={})], tmp_path / "b", print)
     assert found.outline[0].area == SIDE**2
 
 
 def test_a_disk_that_fails_is_one_line(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(WriteFailedError, match=r"cannot keep outlines in .*; make room there"):
-        list(settle([], tmp_path / "file" / "new"))
+        list(settle([], tmp_path / "file" / "new", print))
 
 
 # ------------------------------------------------------------------------------------- runs

@@ -10,11 +10,13 @@ import pyproj
 import pytest
 import rasterio.features
 import shapely
+import spyndex
 from scenes import GEOREF, UTM, ByIdentity, apart, blobs, legend, raster, truth
 from scipy import ndimage
 
 import geoseg
 from geoseg import zonal
+from geoseg.backends.spectral.indices import LETTERS, optical, value
 from geoseg.bands import Band
 from geoseg.columns import choose
 from geoseg.detect import Job
@@ -277,3 +279,15 @@ def test_indices_are_not_clipped(tmp_path):
         mask = rasterio.features.rasterize([row.geometry], IDS.shape, transform=GEOREF) == 1
         assert row.mean_sr == pytest.approx(ratio[mask].mean(), rel=1e-5)
         assert row.mean_bai == pytest.approx(burned[mask].mean(), rel=1e-4)
+
+
+def test_every_index_that_may_be_asked_for_is_the_catalogue_s():
+    reflectance = np.random.default_rng(2).uniform(0.05, 0.6, (len(LETTERS), 3, 4))
+    planes = dict(zip(LETTERS.values(), reflectance.astype(np.float32), strict=True))
+    letters = {letter: planes[role].astype(float) for letter, role in LETTERS.items()}
+    constants = {n: c.default for n, c in spyndex.constants.items() if c.default is not None}
+    assert len(optical()) > 200
+    for name in optical():
+        with np.errstate(all="ignore"):
+            want = spyndex.computeIndex(name, {**letters, **constants})
+        np.testing.assert_allclose(value(name, planes), want, rtol=2e-3, atol=1e-4, err_msg=name)

@@ -129,16 +129,15 @@ class _Shelf:
         return np.flatnonzero(((boxes[:, :2] <= high) & (boxes[:, 2:] >= low)).all(axis=1))
 
     def _clash(self, one: Ints, other: Ints) -> Mask:
-        """Tell of pairs whether they share area in any shape but pixels and pixels."""
+        """Tell of pairs whether the one, with right angles, shares area with the other."""
         which, place = np.unique(np.concatenate([one, other]), return_inverse=True)
         shapes = np.array([self._read(k) for k in which.tolist()], object).reshape(-1, 2)
-        # The same two are asked the same way round, whoever asks.
         a, b = shapes[place[: len(one)]], shapes[place[len(one) :]]
-        turned = one > other
-        a[turned], b[turned] = b[turned], a[turned]
-        clash = np.zeros(len(one), bool)
-        for k, m in ((1, 0), (0, 1), (1, 1)):
-            clash |= shapely.relate_pattern(a[:, k], b[:, m], _INTERIORS_MEET)
+        clash: Mask = shapely.relate_pattern(a[:, 1], b[:, 0], _INTERIORS_MEET)
+        # The same two are asked the same way round, whoever asks.
+        first = np.where(one < other, a[:, 1], b[:, 1])
+        second = np.where(one < other, b[:, 1], a[:, 1])
+        clash |= shapely.relate_pattern(first, second, _INTERIORS_MEET)
         return clash
 
     def _read(self, index: int) -> list[shapely.Geometry]:

@@ -148,9 +148,9 @@ def test_compactness_of_known_shapes(tmp_path):
     found = segment(tmp_path / "map.parquet", raster(ids), model, "compactness").features()
     holed = 4 * np.pi * 48 / (32 + 16) ** 2
     want = dict(zip(truth(ids, 3), [np.pi / 4, 4 * np.pi * 20 / 42**2, holed], strict=True))
-    for shape, value in zip(found.geometry, found.compactness, strict=True):
+    for shape, ratio in zip(found.geometry, found.compactness, strict=True):
         known_as = next(w for s, w in want.items() if s.equals(shape))
-        assert value == pytest.approx(known_as, rel=1e-5)
+        assert ratio == pytest.approx(known_as, rel=1e-5)
 
 
 def test_beside_a_failed_tile_nobody_knows(tmp_path):

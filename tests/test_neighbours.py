@@ -68,7 +68,6 @@ def wanted(drawn):
             for j in rivals
             for a, b in [
                 (shape, drawn.outline[j]),
-                (drawn.outline[i], drawn.regular[j]),
                 (shape, drawn.regular[j]),
             ]
         )

@@ -167,7 +167,8 @@ def measure(polygons: int, finish: Finish) -> dict[str, Any]:
     height, width = classes.shape
     frame = Frame(width, height, Affine.identity(), None)
     how = rules(finish, frame)
-    whole = Map(frame.window, edge(frame.window, None), np.zeros(len(CLASSES), np.int64), how)
+    none = np.zeros(len(CLASSES), np.int64)
+    whole = Map(frame.window, edge(frame.window, None), none, none > 0, how)
     most = how.tolerance + how.rounding
     ways = {
         "geoseg": lambda: ours(found, of, whole),

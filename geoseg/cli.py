@@ -202,7 +202,9 @@ def segment(
     regularize: Annotated[
         str, typer.Option(help="Classes whose outlines get right angles: building")
     ] = "",
-    columns: Annotated[str, typer.Option(help="Further columns")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Further columns: means, compactness, truncated, an index as ndvi")
+    ] = "",
     workers: Workers = 1,
     batch: Batch = 1,
     memory: Annotated[

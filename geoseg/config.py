@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     ByteSize,
@@ -101,9 +103,9 @@ class Finish(_Settings):
     """What becomes of covers below `min_area`: they go to the neighbour with the longest shared
     border (also where None), or nowhere. Objects are always dropped."""
     regularize: tuple[str, ...] = ()
-    """Names of classes whose outlines get right angles."""
+    """Names of objects' classes whose outlines get right angles."""
     columns: tuple[str, ...] = ()
-    """Further columns of the map."""
+    """Further columns of the map, see columns.py."""
 
     @field_validator("simplify")
     @classmethod
@@ -132,6 +134,10 @@ class Finish(_Settings):
         """Return what was asked for, as it is given to `geoseg.segment`."""
         asked = self.model_dump(exclude_defaults=True)
         return {k: ", ".join(v) if isinstance(v, tuple) else v for k, v in asked.items()}
+
+    def is_regular(self, legend: Legend) -> NDArray[np.bool_]:
+        """Return (classes,) whether a class gets right angles."""
+        return np.array([c.name in self.regularize for c in legend.classes])
 
     @property
     def reshapes(self) -> bool:

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from geoseg.area import Area
 from geoseg.backends import Backend
+from geoseg.columns import Columns
 from geoseg.config import Finish
 from geoseg.errors import BackendError, DeviceLostError, WriteFailedError
 from geoseg.flatten import flatten
@@ -64,11 +65,19 @@ class Job:
     """What is asked for; everything where None."""
     finish: Finish = field(default_factory=Finish)
     """What is done to outlines."""
+    columns: Columns = field(default_factory=Columns)
+    """Further columns of the map."""
 
     @property
     def grid(self) -> Grid:
         """How the raster is cut."""
         return self.store.grid
+
+    @property
+    def further(self) -> tuple[tuple[str, str], ...]:
+        """Name and Arrow type of each further column."""
+        clipped = () if self.area is None else (("clipped", "bool"),)
+        return (*clipped, *self.columns.kinds)
 
     @property
     def is_cover(self) -> list[bool]:

@@ -7,7 +7,8 @@ needs the tiles of a band of rows and no more, and memory does not depend on the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,8 +21,11 @@ from geoseg.detect import Job
 from geoseg.holes import Inside, fill
 from geoseg.instances import Labels
 from geoseg.polygons import outlines
+from geoseg.regularise import regularise
+from geoseg.reread import known, reread
 from geoseg.runs import RUN, Runs, clip, subtract
 from geoseg.seams import PAIR, VOICE, Seam, link
+from geoseg.truncated import truncated
 from geoseg.units import parse_area
 
 BATCH_FEATURES = 4096
@@ -90,6 +94,11 @@ class Drawn:
     """(n,) agreement of the tiles where more than one looked, 0..1; NaN where only one did."""
     outline: NDArray[np.object_]
     """(n,) shapely MultiPolygons in pixel corner coordinates, as `polygons.outlines` gives them."""
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """(n,) each: further columns that are known from pixel edges only."""
+    regular: Mapping[int, shapely.MultiPolygon] = field(default_factory=dict)
+    """By place, for every feature of the classes that are to have right angles: such an outline, of
+    which it is not known if it is in another's way; its own where none fits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,8 +122,8 @@ class Features:
     geometry: NDArray[np.object_]
     """(n,) shapely MultiPolygons."""
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """(n,) each: further columns by name. `clipped` (bool), where there is an area of interest:
-    whether it reaches the area's edge, where it may go on outside."""
+    """(n,) each: further columns by name, see columns.py. `clipped` (bool), where there is an area
+    of interest: whether it reaches the area's edge, where it may go on outside."""
 
 
 def compare(job: Job, index: int) -> Compared:
@@ -251,17 +260,27 @@ def draw(job: Job, batch: Batch) -> Drawn:
         table["n_tiles"].astype(np.int64),
         np.round(seam_iou, 4).astype(np.float64),
         pixels,
+        {"truncated": _truncated(job, pixels)} if "truncated" in job.columns.asked else {},
     )
+
+
+def _truncated(job: Job, pixels: NDArray[np.object_]) -> NDArray[np.bool_]:
+    asked = pixels if job.area is None else job.area.clip(pixels)[0]
+    return truncated(asked, job.raster.frame.window, partial(known, job))
 
 
 def place(job: Job, drawn: Drawn) -> Features:
     """Return features on the ground: cut to the area of interest, georeferenced and measured."""
-    frame, pixels, extra = job.raster.frame, drawn.outline, {}
+    frame, pixels, extra = job.raster.frame, drawn.outline, dict(drawn.extra)
     if job.area is not None:
         pixels, extra["clipped"] = job.area.clip(pixels)
     kept = ~shapely.is_empty(pixels)
     pixels = pixels[kept]
     area_m2, perimeter_m = frame.measure(pixels)
+    extra = {name: values[kept] for name, values in extra.items()}
+    extra |= job.columns.means(pixels, frame.window, partial(reread, job))
+    if "compactness" in job.columns.asked:
+        extra["compactness"] = 4 * np.pi * area_m2 / perimeter_m**2
     geometry = shapely.set_coordinates(pixels.copy(), frame.to_crs(shapely.get_coordinates(pixels)))
     return Features(
         drawn.number[kept],
@@ -272,8 +291,20 @@ def place(job: Job, drawn: Drawn) -> Features:
         drawn.n_tiles[kept],
         drawn.seam_iou[kept],
         shapely.orient_polygons(geometry, exterior_cw=False),
-        {name: values[kept] for name, values in extra.items()},
+        extra,
     )
+
+
+def squared(job: Job, drawn: Drawn) -> Drawn:
+    """Return features with right-angled outlines beside those of pixels, where they are asked."""
+    asked = np.flatnonzero(job.finish.is_regular(job.legend)[drawn.cls])
+    shapes = regularise(drawn.outline[asked], job.raster.frame)
+    return replace(drawn, regular=dict(zip(asked.tolist(), shapes, strict=True)))
+
+
+def draw_squared(job: Job, batch: Batch) -> Drawn:
+    """Return the features of a batch: outlines in pixels, and right-angled ones beside them."""
+    return squared(job, draw(job, batch))
 
 
 def draw_and_place(job: Job, batch: Batch) -> Features:

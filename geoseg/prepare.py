@@ -69,7 +69,10 @@ def settings(legend: Legend | None, **given: Any) -> RunConfig:
         ConfigError: Names the setting that cannot be.
     """
     known = {k: v for k, v in given.items() if v is not None}
-    return RunConfig.build(legend=legend or _ANYTHING, **known)
+    config = RunConfig.build(legend=legend or _ANYTHING, **known)
+    if legend is not None:
+        check_regularized(config.finish.regularize, legend)
+    return config
 
 
 def choose_backend(
@@ -96,13 +99,29 @@ def with_words(
     """Return settings with the legend and threshold that the backend finds usual.
 
     Raises:
-        ConfigError: No legend is asked for, and the backend has none of its own.
+        ConfigError: No legend is asked for, and the backend has none of its own; or classes are to
+            be regularized that it lacks.
     """
     legend = asked or getattr(engine, "words", lambda: None)()
     if legend is None:
         raise ConfigError(_SAY_WHAT)
+    check_regularized(config.finish.regularize, legend)
     least = _usual(engine, "usual_threshold", DEFAULT_THRESHOLD, threshold)
     return config.model_copy(update={"legend": legend, "threshold": least})
+
+
+def check_regularized(names: Sequence[str], legend: Legend) -> None:
+    """Refuse names that are no objects of a legend.
+
+    Raises:
+        ConfigError: Names the classes that can be regularized.
+    """
+    kinds = {c.name: c.kind for c in legend.classes}
+    for name in names:
+        if kinds.get(name) != "object":
+            what = "is a cover" if name in kinds else "is no class of the legend"
+            objects = ", ".join(n for n, kind in kinds.items() if kind == "object") or "none here"
+            raise ConfigError(f"--regularize: '{name}' {what}; objects can be ({objects})")
 
 
 def _usual(engine: Backend, name: str, default: T, given: T | None) -> T:

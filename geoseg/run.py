@@ -8,7 +8,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,13 +23,24 @@ from geoseg.attempts import detect_all
 from geoseg.backends import Backend, Fittable
 from geoseg.backends.compose import located
 from geoseg.bands import shown_roles
+from geoseg.columns import choose as choose_columns
 from geoseg.config import Finish, ModelOptions, RunConfig, difference
 from geoseg.decide import SeamPlan, decide, empty_facts
 from geoseg.detect import Job, check_halo
 from geoseg.errors import BackendError, ConfigError, RasterError
 from geoseg.estimate import check_memory
 from geoseg.executors import Executor, Processes, Serial, surely
-from geoseg.features import Drawn, Features, batches, compare, draw, draw_and_place, number_labels
+from geoseg.features import (
+    Drawn,
+    Features,
+    batches,
+    compare,
+    draw,
+    draw_and_place,
+    draw_squared,
+    number_labels,
+    squared,
+)
 from geoseg.features import place as place_on_ground
 from geoseg.generalise import check_lengths, generalised
 from geoseg.geotiff import warn_of_alpha
@@ -38,6 +49,7 @@ from geoseg.holes import Inside
 from geoseg.legend import Legend
 from geoseg.memory import Budget
 from geoseg.mosaic import files
+from geoseg.neighbours import settle
 from geoseg.offline import refuse_remote
 from geoseg.preflight import check_pixels
 from geoseg.prepare import (
@@ -177,8 +189,10 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         min_hole: Least area of a hole; smaller ones are filled.
         small: What becomes of covers below `min_area`: `"merge"` (they go to the neighbour with the
             longest shared border) or `"drop"`. Objects are always dropped.
-        regularize: Names of classes whose outlines get right angles, as `"building"`.
-        columns: Further columns of the map.
+        regularize: Names of objects' classes whose outlines get right angles, as `"building"`,
+            where that fits the pixels and no other of the class is in the way.
+        columns: Further columns: `"means"` (of every band), an index of spyndex as `"ndvi"`,
+            `"compactness"`, `"truncated"` (touches the raster's edge, nodata or a failed tile).
         workers: Number of processes; does not change the result.
         batch: Tiles given to the backend at once (1); does not change the result.
         memory: Most memory of this machine, as `"2GB"`; a run that needs more is refused or
@@ -234,6 +248,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
     # Workers of a cluster have a working folder of their own.
     raster = open_source(absolute(source) if scheduler else source, bands, sensor, access)
     check_lengths(config.finish, raster.frame)
+    further = choose_columns(config.finish.columns, raster)
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
@@ -266,7 +281,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
     engine = engine.fit(shown, config.filled()) if isinstance(engine, Fittable) else engine
     config = sized(config, engine, tile, overlap)
     check_memory(config, raster)
-    job = _prepare(shown, engine, config, place)
+    job = replace(_prepare(shown, engine, config, place), columns=further.fit(shown))
     check_composite(composite, backend, engine)
     fingerprint = {
         **config.fingerprint(identity, job.backend.identity),
@@ -310,8 +325,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
                 **config.finish.words(),
             ),
         )
-        extra = () if job.area is None else (("clipped", "bool"),)
-        target = Target(final, raster.frame.crs, config.legend, recipe, extra)
+        target = Target(final, raster.frame.crs, config.legend, recipe, job.further)
         failed = job.store.failed()
         count = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:
@@ -439,13 +453,26 @@ def _write(
 
     def placed() -> Iterator[Features]:
         parts = batches(stitched.plan, stitched.counts, stitched.inside)
-        if not job.finish.reshapes:
+        finish, total = job.finish, len(stitched.plan.features)
+        if not finish.reshapes and not finish.regularize:
             return surely(executor, draw_and_place, parts)
-        outlines = _told(watch, "draw", total, surely(executor, draw, parts))
-        coarser = generalised(
-            job, outlines, place.scratch, lambda done, of: watch("generalise", done, of)
-        )
-        return surely(executor, place_on_ground, coarser)
+        # Each stage that waits on the disk has taken all of one before it gives the first.
+        if finish.reshapes:
+            outlines = generalised(
+                job,
+                _told(watch, "draw", total, surely(executor, draw, parts)),
+                place.scratch,
+                lambda done, of: watch("generalise", done, of),
+            )
+            if finish.regularize:
+                outlines = surely(executor, squared, outlines)
+        else:
+            outlines = surely(executor, draw_squared, parts)
+        if finish.regularize:
+            outlines = settle(
+                outlines, place.scratch / "angles", lambda done: watch("regularize", done, total)
+            )
+        return surely(executor, place_on_ground, outlines)
 
     holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
     count = write(target, _told(watch, "write", total, placed()), holes, place)

@@ -252,6 +252,10 @@ class Store:
         except (ValueError, TypeError):
             return Failure("the record of its failure is damaged", 1)
 
+    def is_failed(self, index: int) -> bool:
+        """Tell whether a tile was tried and is not done."""
+        return self._read_failure(index) is not None and not self.has(index)
+
     def done(self) -> set[int]:
         """Return the tiles that are done."""
         return self._listed("tiles", ".tile")

@@ -21,7 +21,7 @@ from geoseg.config import Finish
 from geoseg.detect import Job
 from geoseg.features import Drawn
 from geoseg.frame import Frame
-from geoseg.generalise.lines import GRID, Ints
+from geoseg.generalise.lines import GRID, Ints, Mask
 from geoseg.generalise.network import connect, spool
 from geoseg.generalise.nodes import Lattice
 from geoseg.generalise.rebuild import rebuilt
@@ -117,6 +117,8 @@ class Map:
     as they are, so that neighbouring maps fit."""
     coverage: Ints
     """(classes,) the coverage of each class."""
+    still: Mask
+    """(classes,) whether its lines stay as they are."""
     rules: Rules
     """How far lines may move."""
     window_px: int = WINDOW_PX
@@ -140,7 +142,7 @@ def generalise(
     Raises:
         WriteFailedError: The disk is full.
     """
-    spooled = spool(found, whole.coverage, whole.edge, folder)
+    spooled = spool(found, (whole.coverage, whole.still), whole.edge, folder)
     lattice = Lattice(whole.extent)
     network = connect(spooled, lattice, whole.window_px, folder)
     settle(network, lattice, (whole.rules, whole.window_px), tell)
@@ -163,6 +165,7 @@ def generalised(
         frame.window,
         edge(frame.window, job.area),
         coverages(job.legend),
+        job.finish.is_regular(job.legend),
         rules(job.finish, frame),
     )
     return generalise(found, whole, scratch / "lines", tell)

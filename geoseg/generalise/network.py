@@ -44,6 +44,8 @@ class Spooled:
     """Batches of features, without outlines."""
     rings: Rings
     """Their rings, on the disk; after them those of the edge, once in each coverage."""
+    still: Mask
+    """(r,) which of them stay as they are: those of the edge, and of some classes."""
     per_polygon: Ints
     """Rings of each polygon."""
     per_feature: Ints
@@ -92,18 +94,23 @@ class Network:
 
 
 def spool(
-    batches: Iterable[Drawn], coverage: Ints, edge: NDArray[np.object_], folder: Path
+    batches: Iterable[Drawn],
+    classes: tuple[Ints, Mask],
+    edge: NDArray[np.object_],
+    folder: Path,
 ) -> Spooled:
     """Put outlines on the disk.
 
     Args:
         batches: Features; their outlines have integer corners.
-        coverage: The coverage of each class.
+        classes: The coverage of each class, and whether its lines stay as they are.
         edge: (n,) MultiPolygons beyond which there is nothing, with integer corners.
         folder: Where to.
     """
     xy = Growing(folder / "rings", "<i4", 2)
     drawn: list[Drawn] = []
+    coverage, is_still = classes
+    still = [np.zeros(0, bool)]
     none = np.zeros(0, np.int64)
     sizes, of_ring, per_polygon, per_feature = [none], [none], [none], [none]
     for batch in batches:
@@ -114,15 +121,23 @@ def spool(
         per_feature.append(np.diff(features))
         cls = np.repeat(np.repeat(batch.cls, per_feature[-1]), per_polygon[-1])
         of_ring.append(coverage[cls])
+        still.append(is_still[cls])
         drawn.append(replace(batch, outline=np.zeros(0, object)))
     corners, (rings, *_) = shapely.to_ragged_array(edge)[1:]
     for one in np.unique(coverage):
         xy.append(np.rint(corners))
         sizes.append(np.diff(rings))
         of_ring.append(np.full(len(rings) - 1, one))
+        still.append(np.ones(len(rings) - 1, bool))
     start = np.r_[0, np.cumsum(np.concatenate(sizes))]
     rings = Rings(xy.done(), start, np.concatenate(of_ring))
-    return Spooled(drawn, rings, np.concatenate(per_polygon), np.concatenate(per_feature))
+    return Spooled(
+        drawn,
+        rings,
+        np.concatenate(still),
+        np.concatenate(per_polygon),
+        np.concatenate(per_feature),
+    )
 
 
 def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Ints:
@@ -182,7 +197,7 @@ def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Netw
     once, which = _distinct(walked["name"])
     arcs, of_ring = walked[once], np.concatenate(per_ring)
     fixed = np.zeros(len(once), bool)
-    fixed[which[of_ring[: spooled.of_features].sum() :]] = True
+    fixed[which[np.repeat(spooled.still, of_ring)]] = True
     return Network(
         xy.done(),
         _states(xy.rows, folder),

@@ -125,16 +125,13 @@ def coarser(
     side: int = 512,
     cuts: tuple[int, ...] = (),
     apart: np.ndarray | None = None,
+    still: tuple[int, ...] = (),
 ) -> np.ndarray:
     """Generalise outlines, with their coverages where they are apart."""
     extent = Window(0, 0, shape[1], shape[0])
-    whole = Map(
-        extent,
-        edge(extent, None),
-        np.zeros(1, np.int64) if apart is None else np.arange(int(apart.max(initial=0)) + 1),
-        how,
-        side,
-    )
+    count = 1 if apart is None else int(apart.max(initial=0)) + 1
+    is_still = np.array([cls in still for cls in range(count)])
+    whole = Map(extent, edge(extent, None), np.arange(count), is_still, how, side)
     cls = np.zeros(len(found), np.int64) if apart is None else apart
     with tempfile.TemporaryDirectory() as folder:
         done = generalise(batches(found, cls, cuts), whole, Path(folder), lambda _a, _b: None)
@@ -217,6 +214,19 @@ def test_coverages_do_not_know_of_each_other(one, other, how):
     both = coarser(np.concatenate([first, second]), shape, how, apart=cls)
     alone = [coarser(found, shape, how) for found in (first, second)]
     assert shapely.to_wkb(both).tolist() == shapely.to_wkb(np.concatenate(alone)).tolist()
+
+
+@examples(40)
+@given(layers, layers, rules)
+def test_what_is_to_stay_as_it_is_does(one, other, how):
+    shape = np.maximum(one.shape, other.shape)
+    first, second = outlined(one), outlined(other)
+    cls = np.repeat([0, 1], [len(first), len(second)])
+    found = coarser(np.concatenate([first, second]), shape, how, apart=cls, still=(1,))
+    assert (shapely.normalize(found[len(first) :]) == shapely.normalize(second)).all()
+    assert shapely.to_wkb(found[: len(first)]).tolist() == (
+        shapely.to_wkb(coarser(first, shape, how)).tolist()
+    )
 
 
 @examples(80)

@@ -57,7 +57,24 @@ def is_index(name: str) -> bool:
     return name in spyndex.indices
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1)
+def optical() -> tuple[str, ...]:
+    """Return the short names of the indices of optical bands alone, sorted."""
+    return tuple(sorted(filter(_is_optical, spyndex.indices)))
+
+
+def _is_optical(name: str) -> bool:
+    names = {n.id for n in ast.walk(_formula(name)) if isinstance(n, ast.Name)}
+    constants = {n for n in names - LETTERS.keys() if n in spyndex.constants}
+    return names <= LETTERS.keys() | {n for n in constants if _constant(n) is not None}
+
+
+def _constant(name: str) -> float | None:
+    default = spyndex.constants[name].default
+    return None if default is None else float(default)
+
+
+@lru_cache(maxsize=512)
 def _formula(name: str) -> ast.expr:
     return ast.parse(str(spyndex.indices[name].formula), mode="eval").body
 
@@ -71,10 +88,16 @@ def roles_of(name: str) -> frozenset[str]:
 
 def compute(name: str, bands: Mapping[str, Plane]) -> Plane:
     """Return an index of planes (row, col) by role; what is undefined becomes -LIMIT."""
+    clipped = value(name, bands)
+    np.fmax(clipped, np.float32(-LIMIT), out=clipped)
+    return np.fmin(clipped, np.float32(LIMIT), out=clipped)
+
+
+def value(name: str, bands: Mapping[str, Plane]) -> Plane:
+    """Return an index of planes (row, col) by role; what is undefined is not finite."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        value: Plane = _evaluate(_formula(name), bands)
-    np.fmax(value, np.float32(-LIMIT), out=value)
-    return np.fmin(value, np.float32(LIMIT), out=value)
+        found: Plane = _evaluate(_formula(name), bands)
+    return found
 
 
 def _evaluate(node: ast.expr, bands: Mapping[str, Plane]) -> Any:

@@ -117,7 +117,7 @@ def batches(found: np.ndarray, cls: np.ndarray, cuts: tuple[int, ...] = ()):
         yield Drawn(np.arange(a, b) + 1, cls[a:b], one, one.astype(int), one, found[a:b])
 
 
-def coarser(
+def coarser(  # noqa: PLR0913  what a map is made of
     found: np.ndarray,
     shape: tuple[int, int],
     how: Rules,

@@ -298,8 +298,12 @@ def place(job: Job, drawn: Drawn) -> Features:
 def squared(job: Job, drawn: Drawn) -> Drawn:
     """Return features with right-angled outlines beside those of pixels, where they are asked."""
     asked = np.flatnonzero(job.finish.is_regular(job.legend)[drawn.cls])
-    shapes = regularise(drawn.outline[asked], job.raster.frame)
-    return replace(drawn, regular=dict(zip(asked.tolist(), shapes, strict=True)))
+    outline = drawn.outline.copy()
+    # A map that was generalised has points on edges, where others end on them.
+    parts, owner = shapely.get_parts(shapely.simplify(outline[asked], 0.0), return_index=True)
+    outline[asked] = shapely.multipolygons(parts, indices=owner)
+    shapes = regularise(outline[asked], job.raster.frame)
+    return replace(drawn, outline=outline, regular=dict(zip(asked.tolist(), shapes, strict=True)))
 
 
 def draw_squared(job: Job, batch: Batch) -> Drawn:

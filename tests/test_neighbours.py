@@ -170,9 +170,9 @@ def test_what_is_regularized_is_left_alone_when_the_map_is_generalised(tmp_path)
     same = [name for name in one.columns if name not in ("n_tiles", "seam_iou")]
     assert one[same].equals(other[same])
     named = plain["class"].to_numpy() == "c0"
-    # Rings may begin elsewhere.
-    assert one[named].normalize().equals(plain[named].normalize())
-    assert not one[~named].normalize().geom_equals(plain[~named].normalize()).any()
+    apart = one.symmetric_difference(plain).area / plain.area
+    assert (apart[named] < 1e-9).all()
+    assert (apart[~named] > 1e-9).all()
 
 
 def test_pixels_decide_what_is_truncated(tmp_path):

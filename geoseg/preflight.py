@@ -74,13 +74,19 @@ def check_tiff(path: str, found: list[Directory], access: Access, *, tell: bool 
     for directory in [*found[:1], *(d for d in found[1:] if d.is_full_mask)]:
         check_block(path, directory.block_px, _decoded_bytes(directory), tell=tell)
         _check_colours(path, directory)
-        lost = _beyond(directory, size)
-        if not lost:
+        lost, count = _beyond(directory, size), directory.block_count
+        if lost:
+            what = (
+                f"{path} is truncated: {lost} of {len(directory.offsets)} blocks lie beyond its "
+                f"end ({size} bytes)"
+            )
+        elif len(directory.offsets) < count:
+            # GDAL reads those without a place as zeros.
+            what = (
+                f"{path} is damaged: {len(directory.offsets)} of {count} blocks have a place in it"
+            )
+        else:
             continue
-        what = (
-            f"{path} is truncated: {lost} of {len(directory.offsets)} blocks lie beyond its end "
-            f"({size} bytes)"
-        )
         if not access.keep_going:
             raise RasterError(f"{what}; fetch it again, or pass --keep-going to map the rest")
         log.warning("%s; their tiles will fail", what)

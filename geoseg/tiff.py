@@ -77,6 +77,16 @@ class Directory:
         return width, min(self.number("strip_rows", height), height)
 
     @property
+    def block_count(self) -> int:
+        """Number of blocks that its size asks for; 0 where it does not say how large they are."""
+        cols, rows = self.block_px
+        if cols < 1 or rows < 1:
+            return 0
+        apart = self.number("samples", 1) if self.number("planar", 1) == 2 else 1
+        across, down = -(-self.number("width", 0) // cols), -(-self.number("height", 0) // rows)
+        return across * down * apart
+
+    @property
     def block_bytes(self) -> int:
         """Size of a decoded block."""
         cols, rows = self.block_px

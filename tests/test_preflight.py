@@ -67,6 +67,12 @@ def test_blocks_beyond_the_end_are_counted(tmp_path, block, lost, caplog):
     assert caplog.text.count("truncated") == 1
 
 
+def test_blocks_without_a_place_are_no_zeros(tmp_path):
+    path = with_tags(draw(tmp_path / "tall.tif", **TILED), tag257=4000)
+    with pytest.raises(RasterError, match="is damaged: 16 of 500 blocks have a place in it"):
+        open_raster(path)
+
+
 def test_blocks_never_written_are_no_damage(tmp_path):
     path = tmp_path / "sparse.tif"
     size = {"width": 4096, "height": 4096, "count": 1, "dtype": "uint8", "nodata": 0}

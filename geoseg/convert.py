@@ -18,7 +18,7 @@ from geoseg.export.write import write_layers
 from geoseg.frame import Frame
 from geoseg.geotiff import open_raster, taken
 from geoseg.mosaic import files
-from geoseg.prepare import open_source
+from geoseg.prepare import destination, open_source
 from geoseg.runfolder import RunFolder
 from geoseg.whereabouts import find
 
@@ -53,6 +53,7 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
         GeosegError: The map cannot be read, or the output not be written; nothing is.
     """
     wishes = wishes or Wishes()
+    destination(to, "--to")
     kind = target_of(to, wishes.format)
     _check_heeded(kind, wishes)
     found = open_map(source)

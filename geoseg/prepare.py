@@ -225,23 +225,23 @@ def devices(models: ModelOptions | None) -> tuple[str, ...]:
     return tuple(str(k) for k in range(torch.cuda.device_count()))
 
 
-def destination(out: str | Path | None) -> tuple[Path, Any]:
+def destination(out: str | Path | None, option: str = "--out") -> tuple[Path, Any]:
     """Return the final path, and what keeps a temporary folder alive."""
     if out is not None:
         if not str(out).strip():
-            raise ConfigError("--out is empty; give a file name, as map.gpkg")
+            raise ConfigError(f"{option} is empty; give a file name, as map.gpkg")
         length = len(os.fsencode(Path(out).name))
         if length > _NAME_BYTES:
             raise ConfigError(
-                f"--out: the file name has {length} bytes, at most {_NAME_BYTES} are possible (the "
-                "names of what a run writes beside it are longer)"
+                f"{option}: the file name has {length} bytes, at most {_NAME_BYTES} are possible "
+                "(the names of what a run writes beside it are longer)"
             )
         dropped = next((c for c in str(Path(out).absolute()) if c in "\t\n\r"), None)
         if dropped is not None:
             # pyogrio takes paths for URLs, and urllib drops these from URLs.
             raise ConfigError(
-                f"--out: the path has the character U+{ord(dropped):04X}, with which nothing can "
-                "be written; give another name or folder"
+                f"{option}: the path has the character U+{ord(dropped):04X}, with which nothing "
+                "can be written; give another name or folder"
             )
         return Path(out), None
     folder = tempfile.mkdtemp(prefix="geoseg-")

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyproj
 from affine import Affine
+from pydantic import BaseModel, ConfigDict
+from pyproj.exceptions import CRSError
 
 from geoseg.access import is_local, without_secrets
 from geoseg.bands import parse
@@ -24,6 +27,28 @@ from geoseg.frame import Frame
 from geoseg.legend import Legend
 
 IN_MEMORY = "in_memory"
+
+
+class Asked(BaseModel):
+    """What may stand in the part `asked` of a recipe: a map may come from anyone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    source: list[str] | None = None
+    legend: dict[str, Any] | None = None
+    backend: str | None = None
+    models: dict[str, Any] | None = None
+    boxes: str | None = None
+    aoi: str | None = None
+    mask_clouds: str | None = None
+    tile: int | None = None
+    overlap: int | None = None
+    threshold: float | None = None
+    bands: dict[str, int] | None = None
+    sensor: str | None = None
+    composite: str | None = None
+    in_memory: list[str]
+
 
 _FILES = ("source", "boxes", "aoi")
 """What is asked for by naming files."""
@@ -90,6 +115,16 @@ def recipe_text(
     return json.dumps(facts, sort_keys=True)
 
 
+def _frame(grid: Mapping[str, Any]) -> Frame:
+    transform = Affine(*(float(v) for v in grid["transform"]))
+    frame = Frame(int(grid["width"]), int(grid["height"]), transform, grid["crs"])
+    if frame.width < 1 or frame.height < 1 or transform.is_degenerate:
+        raise ValueError("no pixel grid")
+    if frame.crs is not None:
+        pyproj.CRS.from_wkt(frame.crs)
+    return frame
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A recipe as it was found in a map."""
@@ -116,13 +151,10 @@ class Recipe:
         """
         try:
             facts = json.loads(text)
-            grid = facts["frame"]
-            transform = Affine(*(float(v) for v in grid["transform"]))
-            frame = Frame(int(grid["width"]), int(grid["height"]), transform, grid["crs"])
-            # A dictionary, or reading of it stops here.
-            dict(facts["asked"])
+            frame = _frame(facts["frame"])
+            Asked.model_validate(facts["asked"])
             return cls(text, facts, frame, Legend.model_validate(facts["legend"]))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, CRSError) as error:
             raise MapError(
                 f"{where} says too little of how it was made (it is damaged, or was written by an "
                 "older geoseg); make it anew with geoseg segment"

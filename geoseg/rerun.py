@@ -14,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from geoseg.access import Access, is_network
 from geoseg.config import ModelOptions, difference
 from geoseg.errors import MapError
@@ -91,7 +93,8 @@ def rerun(
     found = open_map(source)
     recipe = found.made_by()
     asked = recipe.asked
-    lost = set(asked.get(IN_MEMORY, [])) - ({"source"} if raster else set())
+    lost = {*asked[IN_MEMORY], *({"source", "backend"} - asked.keys())}
+    lost -= {"source"} if raster else set()
     if lost:
         raise MapError(
             f"{source} was made in Python with objects ({', '.join(sorted(lost))}), which no file "
@@ -108,7 +111,7 @@ def rerun(
     words |= {name: _layer(asked[name], source) for name in ("boxes", "aoi") if name in asked}
     run = segment(
         rasters,
-        Legend.model_validate(asked["legend"]) if "legend" in asked else None,
+        _legend(asked, source),
         out=out or source.with_stem(f"{source.stem}_rerun"),
         models=ModelOptions.build(**asked.get("models", {}), offline=means.offline),
         **words,
@@ -121,6 +124,13 @@ def rerun(
         progress=progress,
     )
     return Again(run, _same(found, run.path))
+
+
+def _legend(asked: Mapping[str, Any], source: Path) -> Legend | None:
+    try:
+        return Legend.model_validate(asked["legend"]) if "legend" in asked else None
+    except ValidationError as error:
+        raise MapError(f"{source} asks for a legend that is none; make it anew") from error
 
 
 def _local(place: str, source: Path) -> str:

@@ -23,7 +23,7 @@ def find(place: str, beside: Path, knob: str) -> str:
     if not is_local(place) or os.path.exists(place):  # noqa: PTH110  too long a name is no error
         return place
     moved = beside.absolute().parent / Path(place).name
-    if moved.exists():
+    if os.path.exists(moved):  # noqa: PTH110  likewise
         return str(moved)
     raise MapError(
         f"{place}, of which {beside} was made, is neither there nor beside the map; pass {knob}"

@@ -273,6 +273,15 @@ def test_outputs_that_cannot_be_are_refused_in_one_line(tmp_path, made, name, wi
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("stem", ["x" * 250, "森" * 90, "a\nb", "a\tb"])
+def test_names_that_cannot_be_are_refused(tmp_path, made, stem):
+    with pytest.raises(ConfigError, match=r"^--to: the "):
+        export(made[".gpkg"], tmp_path / f"{stem}.fgb")
+    with pytest.raises(MapError, match="no such file"):
+        export(tmp_path / f"{stem * 2}.gpkg", tmp_path / "map.fgb")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_wishes_that_would_do_nothing_are_refused(tmp_path, made):
     for wishes in (Wishes(chips=64), Wishes(datetime="file"), Wishes(raster="a.tif")):
         with pytest.raises(ConfigError, match=r"is for .*; leave it out"):

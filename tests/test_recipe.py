@@ -71,6 +71,19 @@ def test_what_is_no_recipe_is_refused(text):
         Recipe.parse(text, "m.gpkg")
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [("frame", "width", 0), ("frame", "transform", [0, 0, 0, 0, 0, 0]), ("frame", "crs", "moon"),
+     ("asked", "tile", "large"), ("asked", "source", "a.tif"), ("asked", "bands", {"red": "x"}),
+     ("asked", "trust_input", True), ("legend", "classes", [])],
+)  # fmt: skip
+def test_what_cannot_be_asked_is_no_recipe(part, key, value):
+    facts = json.loads(recipe(tile=64).text)
+    facts[part][key] = value
+    with pytest.raises(MapError, match="says too little of how it was made"):
+        Recipe.parse(json.dumps(facts), "m.gpkg")
+
+
 def test_weights_that_are_files_have_whole_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.toml").touch()

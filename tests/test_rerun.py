@@ -178,6 +178,20 @@ def test_an_open_raster_may_be_given_as_a_file(folder):
     assert rerun(source, raster=[str(folder / "scene.tif")]).same == "polygons"
 
 
+def test_a_recipe_that_was_changed_is_refused(folder):
+    source = segment(folder, "map.parquet")
+    whole = source.read_bytes()
+    for change, said in (
+        (lambda r: r["asked"].pop("source"), "objects (source)"),
+        (lambda r: r["asked"].pop("backend"), "objects (backend)"),
+        (lambda r: r["asked"]["legend"].update(classes=[]), "asks for a legend that is none"),
+        (lambda r: r["asked"].update(workers=9), "says too little of how it was made"),
+    ):
+        source.write_bytes(whole)
+        spoil(source, change)
+        assert said in reason(source)
+
+
 def test_a_file_does_not_open_the_network(folder):
     source = segment(folder, "map.parquet")
     spoil(source, lambda r: r["asked"].update(source=["https://example.org/scene.tif"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -110,7 +111,8 @@ def open_map(path: Path) -> Map:
         MapError: It is missing, no map of geoseg, or in use by another program.
     """
     kind = FORMATS.get(path.suffix.lower())
-    if not path.is_file():
+    # Too long a name is no file, and no error.
+    if not os.path.isfile(path):  # noqa: PTH113
         raise MapError(f"no such file: {path}; give a map that geoseg wrote")
     if kind is None:
         raise MapError(f"{path} is no map of geoseg: those end in {', '.join(FORMATS)}")

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -155,9 +156,24 @@ def faults(found: Geometries, before: Geometries, of: NDArray[np.int64]) -> dict
     }
 
 
-def peak_mb() -> float:
-    """Return the most memory that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def watched(way: Callable[[], Geometries]) -> tuple[Geometries, float, float]:
+    """Return what a way gives, its seconds, and by how much memory rose meanwhile, in MiB."""
+    process, done = psutil.Process(), threading.Event()
+    held = most = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal most
+        while not done.wait(0.01):
+            most = max(most, process.memory_info().rss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    start = time.perf_counter()
+    found = way()
+    seconds = time.perf_counter() - start
+    done.set()
+    thread.join()
+    return found, seconds, (most - held) / 2**20
 
 
 def measure(polygons: int, finish: Finish) -> dict[str, Any]:
@@ -177,12 +193,10 @@ def measure(polygons: int, finish: Finish) -> dict[str, Any]:
     }
     rows: dict[str, dict[str, Any]] = {}
     for name, way in ways.items():
-        held, start = peak_mb(), time.perf_counter()
-        done = way()
-        seconds = time.perf_counter() - start
+        done, seconds, rose_mb = watched(way)
         rows[name] = {
             "seconds_per_10000": round(seconds * 1e4 / len(found), 2),
-            "peak_mb": round(peak_mb() - held, 1),
+            "peak_mb": round(rose_mb, 1),
             **faults(done, found, of),
         }
     return {

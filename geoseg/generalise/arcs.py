@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoseg.generalise.lines import Ints, Mask, cross, expand
-from geoseg.generalise.nodes import Lattice
+from geoseg.generalise.nodes import Lattice, Nodes
 
 MOST_CORNERS = 1024
 """Corners after which an arc is cut: its end is fixed, and work and memory stay bounded."""
@@ -58,15 +58,9 @@ class _Open:
     node: Mask
 
 
-def walk(rings: Rings, nodes: Ints, lattice: Lattice) -> Walk:
-    """Cut rings into arcs.
-
-    Args:
-        rings: The rings.
-        nodes: Sorted keys of the nodes of all coverages.
-        lattice: Numbers points.
-    """
-    found = _with_nodes(rings, nodes, lattice)
+def walk(rings: Rings, nodes: Nodes) -> Walk:
+    """Cut rings into arcs at nodes."""
+    found = _with_nodes(rings, nodes)
     free = np.add.reduceat(found.node, found.start[:-1], dtype=np.int64) == 0
     _fix_ends(found, free)
     at = np.flatnonzero(found.node)
@@ -94,20 +88,19 @@ def walk(rings: Rings, nodes: Ints, lattice: Lattice) -> Walk:
     corner = around(np.where(back[of_arc], edges[of_arc] - step, step), of_arc)
     xy, size = found.xy[corner], high - low + 1
     first = np.cumsum(size) - size
-    way = xy[first + 1] - xy[first]
-    # 0 to 3 for west, north, south, east.
-    way4 = np.where(way[:, 0] != 0, 1.5 + 1.5 * np.sign(way[:, 0]), 1.5 + 0.5 * np.sign(way[:, 1]))
+    dx, dy = (xy[first + 1] - xy[first]).T
+    way = 3 * (dx > 0) + 2 * (dy > 0) + (dy < 0)
     return Walk(
         xy,
         size,
-        found.key[corner[first]] * 4 + way4.astype(np.int64),
+        found.key[corner[first]] * 4 + way,
         back[arc],
         free[ring[arc]] & (pieces[arc] == 1),
         np.bincount(ring[arc], minlength=len(rings.coverage)),
     )
 
 
-def _with_nodes(rings: Rings, nodes: Ints, lattice: Lattice) -> _Open:
+def _with_nodes(rings: Rings, nodes: Nodes) -> _Open:
     """Put in the nodes that lie inside edges; leave out corners that are none."""
     is_edge = np.ones(len(rings.xy), bool)
     is_edge[rings.start[1:] - 1] = False
@@ -115,14 +108,11 @@ def _with_nodes(rings: Rings, nodes: Ints, lattice: Lattice) -> _Open:
     ring = np.repeat(np.arange(len(rings.coverage)), np.diff(rings.start) - 1)
     coverage = rings.coverage[ring]
     a, b = rings.xy[edge], rings.xy[edge + 1]
-    point = lattice.point(nodes)
-    by_column = lattice.column_key(lattice.coverage(nodes), point)
-    order = np.argsort(by_column)
-    level = a[:, 1] == b[:, 1]
+    level, lattice = a[:, 1] == b[:, 1], nodes.lattice
     begin, count = np.zeros(len(edge), np.int64), np.zeros(len(edge), np.int64)
     for which, keys, key in (
-        (level, nodes, lattice.key),
-        (~level, by_column[order], lattice.column_key),
+        (level, nodes.by_row, lattice.key),
+        (~level, nodes.by_column, lattice.column_key),
     ):
         ends = np.sort([key(coverage[which], a[which]), key(coverage[which], b[which])], axis=0)
         begin[which] = np.searchsorted(keys, ends[0], "right")
@@ -132,16 +122,15 @@ def _with_nodes(rings: Rings, nodes: Ints, lattice: Lattice) -> _Open:
     node = np.ones(len(xy), bool)
     xy[at] = a
     here = lattice.key(coverage, a)
-    found = np.searchsorted(nodes, here)
-    node[at] = np.append(nodes, -1)[found] == here
+    node[at] = np.append(nodes.by_row, -1)[np.searchsorted(nodes.by_row, here)] == here
     which, owner = expand(begin, begin + count)
     step = which - begin[owner]
     falling = b.sum(axis=1) < a.sum(axis=1)
-    step = np.where(falling[owner], count[owner] - 1 - step, step)
-    which[~level[owner]] = order[which[~level[owner]]]
-    xy[at[owner] + 1 + step] = point[which]
-    ring = np.repeat(ring, count + 1)
-    return _without_straight(xy, ring, node, rings, lattice)
+    place = at[owner] + 1 + np.where(falling[owner], count[owner] - 1 - step, step)
+    across = level[owner]
+    xy[place[across]] = lattice.point(nodes.by_row[which[across]])
+    xy[place[~across]] = lattice.column_point(nodes.by_column[which[~across]])
+    return _without_straight(xy, np.repeat(ring, count + 1), node, rings, lattice)
 
 
 def _without_straight(xy: Ints, ring: Ints, node: Mask, rings: Rings, lattice: Lattice) -> _Open:

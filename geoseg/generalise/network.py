@@ -14,7 +14,7 @@ from geoseg.features import Drawn
 from geoseg.generalise.arcs import Rings, walk
 from geoseg.generalise.growing import Growing
 from geoseg.generalise.lines import Ints, Lines, Mask, Shorts, States, expand
-from geoseg.generalise.nodes import Lattice, nodes_in
+from geoseg.generalise.nodes import Lattice, Nodes, nodes_in
 from geoseg.generalise.windows import Index, portions
 
 PORTION = 2**17
@@ -140,8 +140,8 @@ def spool(
     )
 
 
-def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Ints:
-    """Return the sorted keys of all nodes, found window by window."""
+def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Nodes:
+    """Find all nodes, window by window."""
     rings = spooled.rings
     begin, stop, of_ring = _pieces(rings)
     boxes = np.zeros((len(begin), 4), np.int32)
@@ -159,7 +159,7 @@ def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Ints:
             a, b = rings.xy[at].astype(np.int64), rings.xy[at + 1].astype(np.int64)
             xy = nodes_in(window, a, b)
             found.append(lattice.key(np.full(len(xy), one), xy))
-    return np.sort(np.concatenate(found))
+    return Nodes.of(np.concatenate(found), lattice)
 
 
 def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:
@@ -183,7 +183,7 @@ def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Netw
             rings.start[part.start : part.stop + 1] - begin,
             rings.coverage[part],
         )
-        found = walk(some, nodes, lattice)
+        found = walk(some, nodes)
         rows = np.zeros(len(found.size), _WALKED)
         rows["name"], rows["size"] = found.name, found.size
         rows["first"] = xy.rows + np.cumsum(found.size) - found.size

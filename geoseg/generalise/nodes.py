@@ -32,17 +32,38 @@ class Lattice:
         found: Ints = (coverage * (width + 1) + xy[:, 0]) * (height + 1) + xy[:, 1]
         return found
 
-    def coverage(self, key: Ints) -> Ints:
-        """Return the (n,) coverages of keys."""
-        height, width = self.extent.shape
-        found: Ints = key // ((height + 1) * (width + 1))
-        return found
-
     def point(self, key: Ints) -> Ints:
         """Return the (n, 2) points of keys."""
         height, width = self.extent.shape
         row, x = np.divmod(key, width + 1)
         return np.column_stack((x, row % (height + 1)))
+
+    def column_point(self, key: Ints) -> Ints:
+        """Return the (n, 2) points of column keys."""
+        height, width = self.extent.shape
+        column, y = np.divmod(key, height + 1)
+        return np.column_stack((column % (width + 1), y))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nodes:
+    """The nodes of all coverages, twice, so that those along any edge follow each other."""
+
+    lattice: Lattice
+    """Gives them their numbers."""
+    by_row: Ints
+    """(n,) keys, rising."""
+    by_column: Ints
+    """(n,) column keys, rising."""
+
+    @classmethod
+    def of(cls, keys: Ints, lattice: Lattice) -> Nodes:
+        """Sort keys."""
+        height, width = lattice.extent.shape
+        coverage = keys // ((height + 1) * (width + 1))
+        return cls(
+            lattice, np.sort(keys), np.sort(lattice.column_key(coverage, lattice.point(keys)))
+        )
 
 
 def nodes_in(window: Window, a: Ints, b: Ints) -> Ints:

@@ -58,8 +58,9 @@ class _Rivals:
     def draw(self, arcs: Ints, lines: Lines, rules: Rules) -> None:
         """Note how arcs, rising, are drawn now."""
         drawn = curves(lines, corners(lines, rules.rounding))
-        mine = np.isin(arcs, self.arcs)
-        self.now[np.isin(self.arcs, arcs)] = areas(drawn.xy, drawn.start)[mine]
+        at = np.searchsorted(self.arcs, arcs)
+        mine = np.append(self.arcs, -1)[at] == arcs
+        self.now[at[mine]] = areas(drawn.xy, drawn.start)[mine]
 
 
 def settle(

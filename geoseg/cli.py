@@ -101,12 +101,6 @@ Events = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 
-app.add_typer(models_app, name="models")
-app.add_typer(qgis_app, name="qgis")
-app.command()(status)
-app.command()(export)
-app.command()(rerun)
-
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.
 TILE, OVERLAP = 1024, 128
 
@@ -380,6 +374,13 @@ def demo(
     if not quiet:
         _say(f"asked for: {', '.join(c.name for c in LEGEND.classes)}")
         _say(f"look at {folder / 'demo.png'}; open {run.path} in QGIS")
+
+
+app.command()(status)
+app.command()(export)
+app.command()(rerun)
+app.add_typer(models_app, name="models")
+app.add_typer(qgis_app, name="qgis")
 
 
 def _asked(prompt: str | None, legend: str | None) -> Legend | None:

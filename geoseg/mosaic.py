@@ -8,6 +8,7 @@ are not valid. Every source is opened and checked before the run.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -192,7 +193,8 @@ def files(raster: RasterReader) -> tuple[GeoTiff, ...]:
 
 
 def _expand(name: str) -> list[str]:
-    if not (is_local(name) and Path(name).is_dir()):
+    # Too long a name is no folder, and no error.
+    if not (is_local(name) and os.path.isdir(name)):  # noqa: PTH112
         return [name]
     found = [
         str(p)

@@ -47,6 +47,13 @@ class Asked(BaseModel):
     bands: dict[str, int] | None = None
     sensor: str | None = None
     composite: str | None = None
+    simplify: str | None = None
+    smooth: bool | None = None
+    min_area: str | None = None
+    min_hole: str | None = None
+    small: str | None = None
+    regularize: str | None = None
+    columns: str | None = None
     in_memory: list[str]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from geoseg.access import Access, is_network
-from geoseg.config import ModelOptions, difference
+from geoseg.config import Finish, ModelOptions, difference
 from geoseg.errors import MapError
 from geoseg.export.check import rows_of
 from geoseg.export.publish import digest
@@ -36,7 +36,7 @@ _OF_THE_PLACE = {"path", "mtime_ns", "sources"}
 """What a copy of a raster has of its own; `sources` is a digest of the paths of others."""
 
 _AS_IT_IS = ("backend", "mask_clouds", "tile", "overlap", "threshold", "bands", "sensor",
-             "composite")  # fmt: skip
+             "composite", *Finish.model_fields)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

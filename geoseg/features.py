@@ -64,7 +64,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """Features whose outlines follow pixel edges, not yet on the ground; picklable."""
+    """Features in pixels, not yet on the ground; picklable."""
 
     number: Ints
     """(n,) 1-based, unique in the run."""
@@ -77,7 +77,8 @@ class Drawn:
     seam_iou: NDArray[np.float64]
     """(n,) agreement of the tiles where more than one looked, 0..1; NaN where only one did."""
     outline: NDArray[np.object_]
-    """(n,) shapely MultiPolygons in pixel corner coordinates, as `polygons.outlines` gives them."""
+    """(n,) shapely MultiPolygons in pixel corner coordinates: along pixel edges, as
+    `polygons.outlines` gives them, or generalised."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

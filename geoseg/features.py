@@ -80,7 +80,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """Features whose outlines follow pixel edges, not yet on the ground; picklable."""
+    """Features in pixels, not yet on the ground; picklable."""
 
     number: Ints
     """(n,) 1-based, unique in the run."""
@@ -93,7 +93,8 @@ class Drawn:
     seam_iou: NDArray[np.float64]
     """(n,) agreement of the tiles where more than one looked, 0..1; NaN where only one did."""
     outline: NDArray[np.object_]
-    """(n,) shapely MultiPolygons in pixel corner coordinates, as `polygons.outlines` gives them."""
+    """(n,) shapely MultiPolygons in pixel corner coordinates: along pixel edges, as
+    `polygons.outlines` gives them, or generalised."""
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """(n,) each: further columns that are known from pixel edges only."""
     regular: Mapping[int, shapely.MultiPolygon] = field(default_factory=dict)

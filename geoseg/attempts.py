@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from geoseg.detect import Job, Receipt, detect, detect_each
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, ReadFailedError
 from geoseg.executors import TRIES, Executor, Lost, Serial, check_workers
 from geoseg.store import TRIES as FAILURES
 
 _CHUNK_TILES = 16
 """Most tiles that a worker is given at once."""
+
+GONE = 16
+"""Tiles in a row that fail before the server of a raster is taken for gone."""
 
 _KILLED = (
     "its worker process died each of {n} times, the last ones alone: out of memory (lower --tile) "
@@ -35,9 +38,10 @@ def detect_all(job: Job, executor: Executor, tell: Callable[[int, int], None]) -
         OutputError: Workers keep tiles in another place.
         TileFailedError: No worker can work at all.
         DeviceLostError: The accelerator answers no more.
+        ReadFailedError: The server of a raster on a network is gone.
     """
     total = len(job.store.tiles)
-    before = None
+    before, in_a_row = None, 0
     while to_do := job.store.to_do():
         known = to_do, job.store.failed()
         if known == before:
@@ -52,6 +56,14 @@ def detect_all(job: Job, executor: Executor, tell: Callable[[int, int], None]) -
         for receipts in _receipts(job, executor, to_do):
             settled += sum(receipt.error is None for receipt in receipts)
             tell(settled, total)
+            for receipt in receipts:
+                in_a_row = 0 if receipt.error is None else in_a_row + 1
+                if in_a_row >= GONE and getattr(job.raster, "networked", False):
+                    raise ReadFailedError(
+                        f"{GONE} tiles in a row failed, and the raster is on a network "
+                        f"({receipt.error}); what is done is kept: run the same again when its "
+                        "server answers"
+                    )
     tell(total, total)
 
 

@@ -436,6 +436,9 @@ def main() -> None:
     # Told of semaphores when workers or this process were killed: nothing to act on.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    for name in ("rasterio._env", "rasterio._err"):
+        # Each small pause of GDAL on a bad network; geoseg.remote says it once.
+        logging.getLogger(name).addFilter(lambda r: "Retrying again" not in r.getMessage())
     with interrupts.heeded():
         try:
             app()

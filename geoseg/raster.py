@@ -155,6 +155,12 @@ def _read(raster: RasterReader, windows: list[Window]) -> list[tuple[Window, Sam
         try:
             data, valid = raster.read(window)
         except TileFailedError as error:
+            if getattr(raster, "networked", False):
+                # Another time there would be other statistics, and another map.
+                raise RasterError(
+                    f"the statistics of the run need all of their sample: {error}; run the same "
+                    "again when its server answers, or download the raster"
+                ) from error
             failure = error
             continue
         found.append((window, data, valid))

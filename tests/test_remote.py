@@ -15,11 +15,13 @@ from rasterio.errors import RasterioIOError
 from rasterio.shutil import copy
 
 import geoseg
+import geoseg.attempts
 from geoseg import remote
-from geoseg.errors import RasterError, ResumeMismatchError, TileFailedError
+from geoseg.errors import RasterError, ReadFailedError, ResumeMismatchError, TileFailedError
 from geoseg.geotiff import open_raster
 from geoseg.grid import Grid
 from geoseg.library import traffic
+from geoseg.raster import sample
 from geoseg.window import Window
 
 SIDE = 700
@@ -197,6 +199,32 @@ def test_a_server_that_is_gone_holds_up_one_tile_only(monkeypatch, caplog):
     assert remote.patiently(act, "a.tif") == 7
     fails()
     assert len(slept) == len(remote.PAUSES_S)
+
+
+def test_a_run_whose_server_is_gone_stops_and_continues(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(geoseg.attempts, "GONE", 3)
+    trouble, cut = Trouble(), {"tile": 128, "overlap": 16}
+    whole = geoseg.segment(web / "none.tif", "water", **cut).features()
+
+    def end(step: str, done: int, _total: int) -> None:
+        if step == "detect" and done == 5:
+            trouble.status = 404
+
+    with serve(web, trouble) as address:
+        job = {"out": tmp_path / "map.gpkg", **cut}
+        with pytest.raises(ReadFailedError, match=r"3 tiles in a row failed.* run the same again"):
+            geoseg.segment(f"{address}/none.tif", "water", progress=end, **job)
+        trouble.status = 0
+        assert geoseg.segment(f"{address}/none.tif", "water", **job).features().equals(whole)
+
+
+def test_statistics_are_of_the_whole_sample_or_there_is_no_run(web):
+    trouble = Trouble()
+    with serve(web, trouble) as address:
+        raster = open_raster(f"{address}/none.tif")
+        trouble.status = 404
+        with pytest.raises(RasterError, match=r"need all of their sample.* run the same again"):
+            sample(raster, blocks=2)
 
 
 def test_pauses_double_and_are_bounded(monkeypatch):

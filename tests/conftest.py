@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 
 import pytest
+import rasterio  # noqa: F401  before its parts
 from hypothesis import HealthCheck, Phase, settings
+from rasterio._env import del_gdal_config
 
 HUNT = os.environ.get("GEOSEG_LAWS", "1") != "1"
 
@@ -34,4 +36,6 @@ def _no_lasting_harm(monkeypatch):
     yield
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
+        # Where rasterio found it, it has given it to GDAL, too, when it put things back.
+        del_gdal_config(name)
     os.environ.update(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def status(path: Path) -> Status:
     Raises:
         OutputError: There is neither a run folder nor a map of geoseg.
     """
-    if not path.name.endswith(SUFFIX) and path.is_file() and not _folder_of(path).is_dir():
+    if _is_alone(path):
         open_map(path)
         return Status("complete", None, None, None, {}, 0, None, None, None)
     place = RunFolder.at(path)
@@ -79,8 +80,11 @@ def status(path: Path) -> Status:
     )
 
 
-def _folder_of(output: Path) -> Path:
-    return output.with_name(output.name + SUFFIX)
+def _is_alone(path: Path) -> bool:
+    """Tell whether a file has no run folder beside it, and is none."""
+    # Too long a name is no file, and no error.
+    is_file = os.path.isfile(path)  # noqa: PTH113
+    return is_file and not os.path.isdir(f"{path}{SUFFIX}")  # noqa: PTH112
 
 
 def _grid(fingerprint: Mapping[str, object]) -> Grid:

@@ -1,0 +1,1 @@
+"""From polygons to answers: how sure is an area, what changed, how good is a map?"""

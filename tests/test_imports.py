@@ -38,7 +38,7 @@ LAYERS = (
      "columns", "detect", "regularise", "reread", "features", "neighbours", "generalise"),
     ("executors", "survey", "sieve", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
-    ("run", "status", "convert", "rerun"),
+    ("run", "status", "convert", "rerun", "analysis"),
     ("preview", "demo", "qgis", "qgis_profile"),
     ("cli", "cli_export", "cli_rerun", "cli_models", "cli_progress", "cli_qgis", "cli_status",
      "__main__"),

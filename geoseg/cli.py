@@ -197,7 +197,7 @@ def segment(
         str, typer.Option(help="Classes whose outlines get right angles: building")
     ] = "",
     columns: Annotated[
-        str, typer.Option(help="Further columns: means, compactness, truncated, an index as ndvi")
+        str, typer.Option(help="Further columns: means, compactness, nearest, truncated, ndvi, ...")
     ] = "",
     workers: Workers = 1,
     batch: Batch = 1,

@@ -2,6 +2,7 @@
 
 means        mean_red, mean_b5, ...: the raster's samples over the polygon, a column per band
 ndvi, ...    mean_ndvi, ...: an index of the spyndex catalogue, of reflectance as `spectral` sees it
+nearest      nearest_m: metres to the nearest other polygon of the class, from edge to edge
 compactness  4 pi area / perimeter^2 (Polsby and Popper 1991, Yale Law & Policy Review 9:301-353)
 truncated    whether it touches the raster's edge, nodata or a failed tile
 """
@@ -21,7 +22,7 @@ from geoseg.raster import RasterReader, Samples, Valid, sample
 from geoseg.scale import Scale, fit_scale
 from geoseg.window import Window
 
-NAMES = ("means", "compactness", "truncated")
+NAMES = ("means", "compactness", "nearest", "truncated")
 """What may be asked for, besides indices."""
 
 _ALLOWED = f"{', '.join(NAMES)}, or a spectral index of the spyndex catalogue, as ndvi"
@@ -54,6 +55,8 @@ class Columns:
                 kinds |= {f"mean_{band}": "double" for band, _ in self.bands}
             elif name == "truncated":
                 kinds["truncated"] = "bool"
+            elif name == "nearest":
+                kinds["nearest_m"] = "double"
             else:
                 kinds[name if name in NAMES else f"mean_{name.lower()}"] = "double"
         return tuple(kinds.items())
@@ -108,7 +111,7 @@ def choose(names: Sequence[str], raster: RasterReader) -> Columns:
     for name in asked:
         if name not in NAMES:
             roles |= _roles(name, raster.roles)
-    if set(asked) - {"compactness", "truncated"}:
+    if set(asked) - {"compactness", "nearest", "truncated"}:
         zonal.check_installed()
     bands = tuple(_bands(raster)) if "means" in asked else ()
     return Columns(asked, bands, tuple(sorted(roles.items())))

@@ -108,6 +108,21 @@ class Frame:
         area = np.abs(shapely.area(shapely.set_coordinates(dense.copy(), plane)))
         return area * ground.unit_m2, _sums(length_m, dense)
 
+    def to_plane(self, xy: NDArray[Any]) -> Floats:
+        """Map CRS coordinates, (n, 2) x and y, to the equal-area plane, in metres; NaN without CRS.
+
+        Lengths in it are true near the raster's centre, and some per mille off far from it.
+        """
+        if self.crs is None or len(xy) == 0:
+            return np.full((len(xy), 2), np.nan)
+        return _ground(self, threading.get_ident()).to_plane(xy)
+
+    def between_m(self, one: Floats, other: Floats) -> Floats:
+        """Return the (n,) geodesic lengths in metres between (n, 2) points of the plane."""
+        if self.crs is None or len(one) == 0:
+            return np.full(len(one), np.nan)
+        return _ground(self, threading.get_ident()).between_m(one, other)
+
 
 def _sums(lengths: Floats, geometries: NDArray[np.object_]) -> Floats:
     """Add up consecutive-vertex lengths per geometry, leaving out the jumps between rings."""
@@ -177,6 +192,22 @@ class _Ground:
         lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
         length_m: Floats = self._geod.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])[2]
         return np.column_stack(self._lonlat_to_laea(lon, lat)), length_m
+
+    def to_plane(self, xy: Floats) -> Floats:
+        """Project CRS coordinates, (n, 2), to metres in the plane."""
+        if self._to_lonlat is None:
+            return xy * self._unit_m
+        lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
+        return np.column_stack(self._lonlat_to_laea(lon, lat))
+
+    def between_m(self, one: Floats, other: Floats) -> Floats:
+        """Return the (n,) lengths in metres between points of the plane."""
+        if self._to_lonlat is None or self._geod is None:
+            plain: Floats = np.hypot(*(other - one).T)
+            return plain
+        ends = [self._lonlat_to_laea(p[:, 0], p[:, 1], inverse=True) for p in (one, other)]
+        length_m: Floats = self._geod.inv(*ends[0], *ends[1])[2]
+        return length_m
 
 
 @lru_cache(maxsize=8)

@@ -49,6 +49,7 @@ from geoseg.holes import Inside
 from geoseg.legend import Legend
 from geoseg.memory import Budget
 from geoseg.mosaic import files
+from geoseg.nearest import with_nearest
 from geoseg.neighbours import settle
 from geoseg.offline import refuse_remote
 from geoseg.preflight import check_pixels
@@ -192,7 +193,8 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         regularize: Names of objects' classes whose outlines get right angles, as `"building"`,
             where that fits the pixels and no other of the class is in the way.
         columns: Further columns: `"means"` (of every band), an index of spyndex as `"ndvi"`,
-            `"compactness"`, `"truncated"` (touches the raster's edge, nodata or a failed tile).
+            `"compactness"`, `"nearest"` (metres to the nearest other polygon of the class),
+            `"truncated"` (touches the raster's edge, nodata or a failed tile).
         workers: Number of processes; does not change the result.
         batch: Tiles given to the backend at once (1); does not change the result.
         memory: Most memory of this machine, as `"2GB"`; a run that needs more is refused or
@@ -451,6 +453,16 @@ def _write(
     target, failed, place = goal
     total = len(stitched.plan.features)
 
+    def measured() -> Iterator[Features]:
+        if "nearest" not in job.columns.asked:
+            return placed()
+        return with_nearest(
+            placed(),
+            job.raster.frame,
+            place.scratch / "nearest",
+            lambda done, of: watch("nearest", done, of),
+        )
+
     def placed() -> Iterator[Features]:
         parts = batches(stitched.plan, stitched.counts, stitched.inside)
         finish, total = job.finish, len(stitched.plan.features)
@@ -475,7 +487,7 @@ def _write(
         return surely(executor, place_on_ground, outlines)
 
     holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
-    count = write(target, _told(watch, "write", total, placed()), holes, place)
+    count = write(target, _told(watch, "write", total, measured()), holes, place)
     watch("write", total, total)
     return count
 

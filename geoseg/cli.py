@@ -416,7 +416,10 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
         for model in run.models:
             _say(f"weights of {model['source']}: {model['licence']}")
         if run.count == 0:
-            _say("nothing found: no pixel reaches the threshold, or none is valid (see --bands)")
+            _say(
+                "nothing found: no pixel reaches the threshold, none is valid (see --bands), or "
+                "all is below --min-area"
+            )
         # A note given twice for a tile is counted once: the line tells of tiles.
         said = Counter(note for notes in run.notes.values() for note in dict.fromkeys(notes))
         for note, count in said.items():

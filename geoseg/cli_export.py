@@ -11,7 +11,10 @@ import typer
 from geoseg.offline import harden, load_vectors
 
 MapFile = Annotated[
-    Path, typer.Argument(metavar="MAP", help="A map that geoseg wrote: .gpkg, .parquet")
+    Path,
+    typer.Argument(
+        metavar="MAP", help="A map that geoseg wrote: .gpkg or .parquet (.fgb, .geojson)"
+    ),
 ]
 
 

@@ -58,7 +58,9 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
     _check_heeded(kind, wishes)
     found = open_map(source)
     if kind in FORMATS.values():
-        check_output(to, overwrite=wishes.overwrite, crs=found.crs, sources=[str(source)])
+        check_output(
+            to, overwrite=wishes.overwrite, crs=found.crs, sources=[str(source)], option="--to"
+        )
         with _place(to) as place:
             return write_layers(_target(to, found), found.layer(), found.failed(), place)
     check_place(to, overwrite=wishes.overwrite, sources=[str(source)], option="--to")
@@ -87,6 +89,8 @@ def _coco(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
     from geoseg.export.coco import images_of, write_coco
 
     recipe = found.made_by()
+    if wishes.raster is not None:
+        _check_grid(found, open_source(wishes.raster, None, None).frame, wishes.raster)
     name = wishes.raster or next(iter(recipe.rasters), found.path.name)
     write_coco(to, found, images_of(recipe.frame, wishes.chips, Path(name).name), place)
 
@@ -103,6 +107,7 @@ def _qgz(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
         )
     asked = found.made_by().asked
     raster = open_source(paths, asked.get("bands"), asked.get("sensor"))
+    _check_grid(found, raster.frame, paths[0])
     part = files(raster)[0]
     shown = Shown(tuple(paths), None)
     if part.palette is None:
@@ -116,6 +121,8 @@ def _stac(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
     from geoseg.export.stac import moment, write_item
 
     paths = _rasters(found, wishes.raster)
+    if wishes.raster is not None:
+        _check_grid(found, open_source(paths, None, None).frame, paths[0])
     tagged, changed_s = None, None
     if is_local(paths[0]):
         tagged, changed_s = taken(open_raster(paths[0])), Path(paths[0]).stat().st_mtime
@@ -133,6 +140,19 @@ def _rasters(found: Map, instead: str | None) -> list[str]:
     if not known:
         raise MapError(f"{found.path} was made of a raster in memory; pass --raster FILE")
     return [find(path, found.path, "--raster FILE") for path in known]
+
+
+def _check_grid(found: Map, frame: Frame, raster: str) -> None:
+    """Refuse a raster that is not the one of the map."""
+    made = found.made_by().frame
+    if (frame.width, frame.height, frame.transform, frame.crs) != (
+        made.width, made.height, made.transform, made.crs
+    ):  # fmt: skip
+        raise MapError(
+            f"{raster} is not on the pixel grid of {found.path} ({frame.width} x {frame.height} "
+            f"pixels, the map's raster had {made.width} x {made.height}, or another place or CRS); "
+            "give the raster that it was made of"
+        )
 
 
 def _check_heeded(kind: str, wishes: Wishes) -> None:

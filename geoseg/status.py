@@ -49,8 +49,9 @@ def status(path: Path) -> Status:
         OutputError: There is neither a run folder nor a map of geoseg.
     """
     if _is_alone(path):
-        open_map(path)
-        return Status("complete", None, None, None, {}, 0, None, None, None)
+        holes = {name: reason for name, reason, _ in open_map(path).failed()}
+        state = "incomplete" if holes else "complete"
+        return Status(state, None, None, None, holes, 0, None, None, None)
     place = RunFolder.at(path)
     owner = lock.owner(place.path)
     record = read_record(place.folder) or {"tiles": 0, "fingerprint": {}}

@@ -369,6 +369,51 @@ def test_a_geopackage_that_is_being_written_elsewhere(tmp_path, made):
         export(source, out)
 
 
+def test_a_geopackage_that_is_locked_is_not_replaced(tmp_path, made):
+    held = tmp_path / "held.gpkg"
+    held.write_bytes(made[".gpkg"].read_bytes())
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", HOLD, held], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match=r"held\.gpkg is being written by another program"):
+            export(made[".parquet"], held, Wishes(overwrite=True))
+        other.stdin.close()
+    assert held.read_bytes() == made[".gpkg"].read_bytes()
+    export(made[".parquet"], held, Wishes(overwrite=True))
+
+
+@pytest.mark.parametrize(("column", "name"), [("geom", "geometry"), ("class", "class")])
+@pytest.mark.parametrize("to", ["a.fgb", "a.geojson", "a.tif", "coco.json"])
+def test_a_feature_that_an_edit_left_empty_is_named(tmp_path, made, column, name, to):
+    edited = tmp_path / "edited.gpkg"
+    edited.write_bytes(made[".gpkg"].read_bytes())
+    with closing(sqlite3.connect(edited)) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(features)")]
+        column = column if column in columns else "geometry"
+        for trigger in [
+            r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type='trigger'")
+        ]:
+            db.execute(f'DROP TRIGGER "{trigger}"')
+        db.execute(f'UPDATE features SET "{column}" = NULL WHERE id = 3')  # noqa: S608
+        db.commit()
+    with pytest.raises(MapError, match=rf"feature 3 of .* has no {name}, .* delete it"):
+        export(edited, tmp_path / to)
+    assert [p.name for p in tmp_path.iterdir()] == ["edited.gpkg"]
+
+
+@pytest.mark.parametrize("to", ["coco.json", "map.qgz", "stac.json"])
+def test_another_raster_is_not_taken_for_that_of_the_map(tmp_path, made, to):
+    other = tmp_path / "other.tif"
+    profile = {"driver": "GTiff", "width": 90, "height": 80, "count": 1, "dtype": "uint8"}
+    with rasterio.open(other, "w", crs=UTM, transform=Affine(9, 0, 0, 0, -9, 0), **profile) as file:
+        file.write(np.ones((1, 80, 90), np.uint8))
+    with pytest.raises(
+        MapError, match=r"other\.tif is not on the pixel grid of .*; give the raster"
+    ):
+        export(made[".gpkg"], tmp_path / to, Wishes(raster=str(other), datetime=None))
+
+
 def test_an_unfinished_run_of_that_name_is_not_disturbed(tmp_path, made):
     out = tmp_path / "out.gpkg"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 
@@ -25,6 +27,10 @@ NAME_BYTES = 255
 
 _COMPANIONS = ("-wal", "-shm", "-journal")
 """What SQLite puts beside a database that is in use."""
+
+
+_WAL_AT = 18
+"""Where a database says how it is written: 2 with a write-ahead log."""
 
 
 def format_of(path: str | Path) -> str:
@@ -57,7 +63,12 @@ def failed_path(path: Path) -> Path:
 
 
 def check_output(
-    path: Path, *, overwrite: bool, crs: str | None, sources: Sequence[str] = ()
+    path: Path,
+    *,
+    overwrite: bool,
+    crs: str | None,
+    sources: Sequence[str] = (),
+    option: str = "--out",
 ) -> None:
     """Refuse an output that could not be written in the end, before any work.
 
@@ -65,7 +76,7 @@ def check_output(
         OutputError: Says why, and what to change.
     """
     kind = format_of(path)
-    check_place(path, overwrite=overwrite, sources=sources)
+    check_place(path, overwrite=overwrite, sources=sources, option=option)
     side = failed_path(path)
     if kind != "GPKG" and side.exists() and not overwrite:
         raise OutputError(f"{side} is already there; pass --overwrite to replace it")
@@ -127,6 +138,31 @@ def check_unused(path: Path) -> None:
                 "it there, or delete that file if none has it open, and run the same command "
                 f"again ({KEPT})"
             )
+    if path.suffix.lower() == ".gpkg" and is_locked(path):
+        raise OutputError(
+            f"{path} is being written by another program (QGIS?); end its editing there and run "
+            f"the same command again ({KEPT})"
+        )
+
+
+def is_locked(path: Path) -> bool:
+    """Ask SQLite if a database is locked: GDAL says of it only that it cannot be opened.
+
+    One with a write-ahead log is not asked: that would leave files beside it.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_WAL_AT + 1)
+        if not head.startswith(b"SQLite format 3") or head[-1:] == b"\2":
+            return False
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as db:
+            db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except OSError:
+        return False
+    except sqlite3.Error as error:
+        return "locked" in str(error)
+    return False
 
 
 def _probe(path: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import MapError
-from geoseg.export.place import FORMATS, failed_path
+from geoseg.export.place import FORMATS, failed_path, is_locked
 from geoseg.export.style import class_style
 from geoseg.export.table import COLUMNS, FAILED_LAYER, LAYER, Failed, Layer, Target, schema
 from geoseg.legend import LandClass, Legend
@@ -59,9 +57,22 @@ class Map:
             MapError: It cannot be read to its end.
         """
         try:
-            yield from _read(self.path, self.kind, self.fields)
+            for batch in _read(self.path, self.kind, self.fields):
+                self._check_rows(batch)
+                yield batch
         except _TROUBLE as error:
             raise _unreadable(self.path, error) from error
+
+    def _check_rows(self, batch: pa.RecordBatch) -> None:
+        for name in ("class", "geometry"):
+            column = batch.column(name)
+            if column.null_count:
+                row = column.is_null().to_pylist().index(True)
+                number = batch.column("id")[row].as_py()
+                raise MapError(
+                    f"feature {number} of {self.path} has no {name}, as an edit may have left it; "
+                    "mend or delete it there"
+                )
 
     def layer(self) -> Layer:
         """Return its features as a layer to write."""
@@ -248,7 +259,7 @@ def _occurring(path: Path, kind: str, fields: pa.Schema) -> Legend:
 
 def _unreadable(path: Path, error: BaseException) -> MapError:
     said = " ".join(str(error).split()) or type(error).__name__
-    if "locked" in said or (path.suffix.lower() == ".gpkg" and _is_locked(path)):
+    if "locked" in said or (path.suffix.lower() == ".gpkg" and is_locked(path)):
         return MapError(
             f"{path} is being written by another program (QGIS?); end its editing there, and run "
             "the same command again"
@@ -256,14 +267,3 @@ def _unreadable(path: Path, error: BaseException) -> MapError:
     if "could not be opened" in said or "not found" in said:
         return MapError(f"{path} is no map of geoseg: it has no layer '{LAYER}'")
     return MapError(f"{path} is no map of geoseg, or is damaged: {said}")
-
-
-def _is_locked(path: Path) -> bool:
-    """Ask SQLite: GDAL says of a locked file only that it cannot be opened."""
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as db:
-            db.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.Error as error:
-        return "locked" in str(error)
-    return False

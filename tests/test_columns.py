@@ -241,7 +241,10 @@ def test_names_of_columns():
             "kndvi",
             r"unknown column 'kndvi'; did you mean '.*'\? \(one of: .*spyndex catalogue, as ndvi",
         ),
-        ("foo", r"unknown column 'foo' \(one of: means, compactness, truncated, or a spectral"),
+        (
+            "foo",
+            r"unknown column 'foo' \(one of: means, compactness, nearest, truncated, or a spectral",
+        ),
         ("evi", r"evi needs the bands blue, which the raster lacks \(known: red=4, nir=5\); name"),
     ],
 )

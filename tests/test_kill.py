@@ -129,16 +129,16 @@ def test_the_end_of_stdin_is_an_interrupt_if_it_is_watched(tmp_path, scene, work
 
 def test_a_command_that_cannot_end_in_order_does_not_outlive_its_stdin():
     code = (
-        "import time\nfrom geoseg import interrupts\ninterrupts.GRACE_S = 0.2\n"
+        "import time\nfrom geoseg import interrupts\ninterrupts.GRACE_S = 3\n"
         "with interrupts.heeded():\n    interrupts.follow_stdin()\n"
-        "    while True:\n        try:\n            time.sleep(60)\n"
+        "    while True:\n        try:\n            print('ready', flush=True)\n"
+        "            time.sleep(60)\n"
         "        except interrupts.Interrupted:\n            print('deaf', flush=True)\n"
     )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (130, b"deaf\n")
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.close()
+        assert process.stdout.read().splitlines()[0] == "deaf"
+        assert process.wait(timeout=30) == 130

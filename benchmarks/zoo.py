@@ -46,7 +46,7 @@ from geoseg.raster import sample
 
 
 class Bright:
-    """Finds what is brighter than half of the way from the darkest to the brightest sample."""
+    """Finds what is as bright as half of the way from the darkest to the brightest sample."""
 
     halo_px = 0
 
@@ -62,7 +62,7 @@ class Bright:
         return [self.one(tile) for tile in tiles]
 
     def one(self, tile):
-        mask = tile.valid & (tile.data[0] > self.limit)
+        mask = tile.valid & (tile.data[0] >= self.limit)
         height, width = mask.shape
         return geoseg.Instances(
             boxes=np.array([[0, 0, width, height]], np.int32),

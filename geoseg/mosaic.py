@@ -203,7 +203,8 @@ def _expand(name: str) -> list[str]:
     ]
     if not found:
         raise RasterError(
-            f"folder {name} has no rasters ({', '.join(SUFFIXES)}); name the files one by one"
+            f"folder {name} is not a file, and has no rasters ({', '.join(SUFFIXES)}); name the "
+            "files one by one"
         )
     return found
 

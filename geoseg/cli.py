@@ -19,6 +19,26 @@ import typer
 from geoseg import interrupts
 from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
+from geoseg.cli_options import (
+    Aoi,
+    Bands,
+    Batch,
+    Events,
+    Json,
+    KeepGoing,
+    LegendFile,
+    Memory,
+    Offline,
+    Overlap,
+    Overwrite,
+    Prompt,
+    Quiet,
+    Rasters,
+    Sensor,
+    Tile,
+    TrustInput,
+    Workers,
+)
 from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_rerun import rerun
@@ -40,66 +60,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Polygons out of imagery with words.",
 )
-
-Rasters = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RASTER",
-        help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://. Several on one pixel grid, or a "
-        "folder of them, are one mosaic: where they overlap, the first counts",
-    ),
-]
-Prompt = Annotated[
-    str | None,
-    typer.Option("--prompt", help='Classes in words: "forest, water"', show_default=False),
-]
-LegendFile = Annotated[
-    str | None,
-    typer.Option(
-        "--legend",
-        help="Legend file (TOML), or deforestation, wetland, landuse",
-        show_default=False,
-    ),
-]
-Bands = Annotated[
-    str | None,
-    typer.Option("--bands", help="Band numbers by role: red=4,green=3,blue=2 (before --sensor)"),
-]
-Sensor = Annotated[
-    str | None,
-    typer.Option("--sensor", help="Band order: rgb, naip, landsat8, sentinel2, planetscope"),
-]
-Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
-Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
-Aoi = Annotated[
-    str | None,
-    typer.Option(
-        "--aoi",
-        help="Polygons of a vector layer: read nothing else, and cut the map to them",
-        show_default=False,
-    ),
-]
-Workers = Annotated[int, typer.Option("--workers", help="Processes")]
-Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
-TrustInput = Annotated[
-    bool,
-    typer.Option(
-        "--trust-input",
-        help="Let a VRT read outside its folder and over the network, and MRF and WMS files be "
-        "opened",
-    ),
-]
-KeepGoing = Annotated[
-    bool, typer.Option("--keep-going", help="Map the rest of a damaged raster; exit code 1")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
-Events = Annotated[
-    bool,
-    typer.Option(
-        "--json", help="Print JSON lines on stdout: hello, progress, log, error; last the result"
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 
 # The numbers of geoseg.config, which is not imported for --help; tests hold them together.
 TILE, OVERLAP = 1024, 128
@@ -162,9 +122,7 @@ def segment(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile image encoders (slow start)")
     ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Open no socket: weights must be here")
-    ] = False,
+    offline: Offline = False,
     tile: Annotated[
         int | None,
         typer.Option(help="Side of a tile in pixels  [default: 1024, or what the backend wants]"),
@@ -201,9 +159,7 @@ def segment(
     ] = "",
     workers: Workers = 1,
     batch: Batch = 1,
-    memory: Annotated[
-        str | None, typer.Option(help="Most memory the run may take: 2GB", metavar="SIZE")
-    ] = None,
+    memory: Memory = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Dask cluster that does the work: tcp://host:8786")
     ] = None,
@@ -211,7 +167,7 @@ def segment(
         str | None,
         typer.Option(help="Folder or fsspec URL for tiles that workers share: s3://bucket/runs"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
+    overwrite: Overwrite = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do not continue an unfinished run")
     ] = False,

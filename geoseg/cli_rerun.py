@@ -10,6 +10,17 @@ import typer
 
 from geoseg import interrupts
 from geoseg.cli_export import MapFile
+from geoseg.cli_options import (
+    Batch,
+    Events,
+    KeepGoing,
+    Memory,
+    Offline,
+    Overwrite,
+    Quiet,
+    TrustInput,
+    Workers,
+)
 from geoseg.cli_progress import event, telling
 from geoseg.offline import harden, load_vectors, seal
 
@@ -29,23 +40,15 @@ def rerun(
     out: Annotated[
         Path | None, typer.Option("--out", help="The new map  [default: NAME_rerun beside MAP]")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes")] = 1,
-    batch: Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")] = 1,
-    memory: Annotated[
-        str | None, typer.Option(help="Most memory the run may take: 2GB", metavar="SIZE")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Open no socket")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
-    trust_input: Annotated[
-        bool, typer.Option("--trust-input", help="Let a VRT read outside its folder")
-    ] = False,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Map the rest of a damaged raster; exit code 1")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines on stdout; last the result")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")] = False,
+    workers: Workers = 1,
+    batch: Batch = 1,
+    memory: Memory = None,
+    offline: Offline = False,
+    overwrite: Overwrite = False,
+    trust_input: TrustInput = False,
+    keep_going: KeepGoing = False,
+    as_json: Events = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a map again, from the same raster with the same settings, and compare the two."""
     harden(source, *(raster or ()), trusted=trust_input)

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 
 import pytest
 import rasterio  # noqa: F401  before its parts
@@ -39,3 +41,23 @@ def _no_lasting_harm(monkeypatch):
         # Where rasterio found it, it has given it to GDAL, too, when it put things back.
         del_gdal_config(name)
     os.environ.update(before)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command in this process; returns exit code, stdout and stderr."""
+    from geoseg import cli
+
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        out, err = capsys.readouterr()
+        code = done.value.code
+        return (0 if code is None else int(code)), out, err
+
+    yield call
+    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        signal.signal(number, handler)

@@ -43,24 +43,6 @@ def scene(tmp_path):
     return write(tmp_path / "scene.tif", data, photometric="MINISBLACK")
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command in this process; returns exit code, stdout and stderr."""
-    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        out, err = capsys.readouterr()
-        code = done.value.code
-        return (0 if code is None else int(code)), out, err
-
-    yield call
-    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
-        signal.signal(number, handler)
-
-
 def test_a_map_is_made_and_reported(run, scene, tmp_path):
     out = tmp_path / "map.gpkg"
     code, _, err = run("segment", scene, "--prompt", "water, vegetation", "--out", out)

@@ -6,8 +6,6 @@ import json
 import logging
 import os
 import shutil
-import signal
-import sys
 from pathlib import Path
 
 import geopandas as gpd
@@ -20,7 +18,6 @@ from rasters import draw
 from scenes import UTM, ByIdentity, legend, raster
 
 import geoseg
-from geoseg import cli
 from geoseg.errors import MapError, RasterError
 from geoseg.rerun import Means, rerun
 
@@ -227,23 +224,6 @@ def test_a_map_without_a_recipe_is_refused(folder):
 
 
 # ------------------------------------------------------------------------------- the command
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command in this process; returns exit code, stdout and stderr."""
-    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["geoseg", *map(str, arguments)])
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(done.value.code or 0), out, err
-
-    yield call
-    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
-        signal.signal(number, handler)
 
 
 def test_the_command_says_whether_it_is_the_same(folder, run):

@@ -1,0 +1,73 @@
+"""Which options do several commands share? What each is called, and what its help says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Rasters = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RASTER",
+        help="GeoTIFF, COG, VRT, JPEG 2000; path, URL or s3://. Several on one pixel grid, or a "
+        "folder of them, are one mosaic: where they overlap, the first counts",
+    ),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option("--prompt", help='Classes in words: "forest, water"', show_default=False),
+]
+LegendFile = Annotated[
+    str | None,
+    typer.Option(
+        "--legend",
+        help="Legend file (TOML), or deforestation, wetland, landuse",
+        show_default=False,
+    ),
+]
+Bands = Annotated[
+    str | None,
+    typer.Option("--bands", help="Band numbers by role: red=4,green=3,blue=2 (before --sensor)"),
+]
+Sensor = Annotated[
+    str | None,
+    typer.Option("--sensor", help="Band order: rgb, naip, landsat8, sentinel2, planetscope"),
+]
+Tile = Annotated[int, typer.Option("--tile", help="Side of a tile in pixels")]
+Overlap = Annotated[int, typer.Option("--overlap", help="Pixels that neighbouring tiles share")]
+Aoi = Annotated[
+    str | None,
+    typer.Option(
+        "--aoi",
+        help="Polygons of a vector layer: read nothing else, and cut the map to them",
+        show_default=False,
+    ),
+]
+Workers = Annotated[int, typer.Option("--workers", help="Processes")]
+Batch = Annotated[int, typer.Option("--batch", help="Tiles given to the backend at once")]
+TrustInput = Annotated[
+    bool,
+    typer.Option(
+        "--trust-input",
+        help="Let a VRT read outside its folder and over the network, and MRF and WMS files be "
+        "opened",
+    ),
+]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Map the rest of a damaged raster; exit code 1")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout")]
+Events = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print JSON lines on stdout: hello, progress, log, error; last the result"
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
+Memory = Annotated[
+    str | None,
+    typer.Option("--memory", help="Most memory the run may take: 2GB", metavar="SIZE"),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: weights must be here")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output")]

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -364,11 +365,14 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
             failed=dict(run.failed),
             broken_links=run.broken_links,
             notes=dict(run.notes),
+            sieved=dict(run.sieved),
             models=[dict(model) for model in run.models],
             seconds={k: round(v, 3) for k, v in run.seconds.items()},
         )
     elif not quiet:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
+        for line in _sieved(run.sieved):
+            _say(line)
         for model in run.models:
             _say(f"weights of {model['source']}: {model['licence']}")
         if run.count == 0:
@@ -388,6 +392,16 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
             "--retry-failed to try them again"
         )
         raise typer.Exit(INCOMPLETE)
+
+
+def _sieved(found: Mapping[str, int]) -> Iterator[str]:
+    if "merged" in found:
+        yield (
+            f"{found['merged']} polygons below --min-area were merged into neighbours, "
+            f"{found['dropped']} were dropped"
+        )
+    if "filled" in found:
+        yield f"{found['filled']} holes below --min-hole were filled"
 
 
 def main() -> None:

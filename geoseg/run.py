@@ -109,6 +109,9 @@ class Run:
     """What the backend said of tiles, by tile name; only tiles of which it said something."""
     models: tuple[Mapping[str, Any], ...]
     """Of each model: family, source, revision, sha256 and licence of its weights."""
+    sieved: Mapping[str, int]
+    """How many polygons below `min_area` were `merged` into neighbours or `dropped`, and how many
+    holes below `min_hole` were `filled`; without those that were not asked for."""
     _keep: Any = field(default=None, repr=False)
 
     @property
@@ -295,7 +298,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
             check_output(final, overwrite=False, crs=raster.frame.crs)
         # Its run was killed when it cleaned up: nothing is left to do.
         count = open_map(final).count
-        return Run(final, count, len(job.store.tiles), {}, 0, {}, {}, models_of(engine), keeper)
+        return Run(final, count, len(job.store.tiles), {}, 0, {}, {}, models_of(engine), {}, keeper)
     with ExitStack() as stack:
         stack.enter_context(place.hold())
         # Another run may have ended since.
@@ -329,7 +332,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         )
         target = Target(final, raster.frame.crs, config.legend, recipe, job.further)
         failed = job.store.failed()
-        count = _write(job, executor, watch, stitched, (target, failed, place))
+        count, filled = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:
             job.store.complete(keep=keep_run_folder)
     return Run(
@@ -341,6 +344,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         watch.seconds,
         stitched.notes,
         models_of(job.backend),
+        {**stitched.small, **({} if config.finish.min_hole is None else {"filled": filled})},
         keeper,
     )
 
@@ -401,6 +405,8 @@ class _Stitched:
     counts: list[int]
     """Labels per tile."""
     notes: dict[str, tuple[str, ...]]
+    small: Mapping[str, int]
+    """How many features below the least area were merged or dropped."""
 
 
 def _map_of(job: Job, executor: Executor, watch: Watch, identity: Mapping[str, Any]) -> _Stitched:
@@ -438,7 +444,7 @@ def _stitch(job: Job, executor: Executor, watch: Watch) -> _Stitched:
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)
     sieved = sieve(job, executor, partial(watch, "sieve"), seam_plan, counts)
-    return _Stitched(sieved.plan, sieved.inside, counts, notes)
+    return _Stitched(sieved.plan, sieved.inside, counts, notes, sieved.small)
 
 
 def _write(
@@ -447,11 +453,19 @@ def _write(
     watch: Watch,
     stitched: _Stitched,
     goal: tuple[Target, Mapping[int, Failure], RunFolder],
-) -> int:
+) -> tuple[int, int]:
+    """Write the map; return its number of features, and of holes that were filled."""
     from geoseg.export import write
 
     target, failed, place = goal
     total = len(stitched.plan.features)
+    filled = 0
+
+    def counted() -> Iterator[Features]:
+        nonlocal filled
+        for part in measured():
+            filled += part.filled
+            yield part
 
     def measured() -> Iterator[Features]:
         if "nearest" not in job.columns.asked:
@@ -487,9 +501,9 @@ def _write(
         return surely(executor, place_on_ground, outlines)
 
     holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
-    count = write(target, _told(watch, "write", total, measured()), holes, place)
+    count = write(target, _told(watch, "write", total, counted()), holes, place)
     watch("write", total, total)
-    return count
+    return count, filled
 
 
 def _told(watch: Watch, step: str, total: int, found: Iterable[_Part]) -> Iterator[_Part]:

@@ -1,7 +1,7 @@
 """The `geoseg` command: parse, call, draw the progress bar.
 
-Human text goes to stderr, data to stdout. Exit codes: 0 complete, 1 incomplete (failed tiles),
-2 bad input or usage, 130 interrupted.
+Human text goes to stderr, data to stdout. Exit codes: 0 complete, 1 incomplete (failed tiles; a
+map made again that is another), 2 bad input or usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -44,14 +44,12 @@ from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_rerun import rerun
 from geoseg.cli_status import status
-from geoseg.errors import ConfigError, GeosegError
+from geoseg.errors import INCOMPLETE, ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
 
 if TYPE_CHECKING:
     from geoseg.legend import Legend
     from geoseg.run import Run
-
-INCOMPLETE = 1
 
 app = typer.Typer(
     add_completion=False,

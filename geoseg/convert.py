@@ -41,8 +41,18 @@ class Wishes:
     """Replace an output that is there."""
 
 
-def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
-    """Write a map in another format; returns its number of features.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A map in another format."""
+
+    count: int
+    """Number of features."""
+    missing: int
+    """Number of tiles that it lacks because they failed; a warning tells of them."""
+
+
+def export(source: Path, to: Path, wishes: Wishes | None = None) -> Exported:
+    """Write a map in another format.
 
     Args:
         source: A map that geoseg wrote.
@@ -57,26 +67,28 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
     kind = target_of(to, wishes.format)
     _check_heeded(kind, wishes)
     found = open_map(source)
+    sources = [str(source)]
     if kind in FORMATS.values():
-        check_output(
-            to, overwrite=wishes.overwrite, crs=found.crs, sources=[str(source)], option="--to"
-        )
-        with _place(to) as place:
-            return write_layers(_target(to, found), found.layer(), found.failed(), place)
-    check_place(to, overwrite=wishes.overwrite, sources=[str(source)], option="--to")
-    found.made_by()
-    missing = len(found.failed())
-    if missing:
-        # The other formats have a layer for them.
+        check_output(to, overwrite=wishes.overwrite, crs=found.crs, sources=sources, option="--to")
+    else:
+        check_place(to, overwrite=wishes.overwrite, sources=sources, option="--to")
+        found.made_by()
+    failed = found.failed()
+    with _place(to) as place:
+        if kind in FORMATS.values():
+            write_layers(_target(to, found), found.layer(), failed, place)
+        else:
+            _WRITERS[kind](to, found, wishes, place)
+    if failed:
+        shown = kind in (*FORMATS.values(), PROJECT)
         log.warning(
-            "%d tiles failed and are missing from %s: %s looks as if nothing were there",
-            missing,
+            "%d of the tiles of %s failed and are missing from %s, too%s",
+            len(failed),
             source,
             to,
+            " (see failed_tiles)" if shown else ", which looks as if nothing were there",
         )
-    with _place(to) as place:
-        _WRITERS[kind](to, found, wishes, place)
-    return found.count
+    return Exported(found.count, len(failed))
 
 
 def _cog(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:

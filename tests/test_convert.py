@@ -21,7 +21,7 @@ from rio_cogeo import cog_validate
 from scenes import UTM, ByIdentity, apart, legend, raster, shapes
 
 import geoseg
-from geoseg.convert import Wishes, export
+from geoseg.convert import Exported, Wishes, export
 from geoseg.errors import ConfigError, MapError, OutputError
 from geoseg.export import FORMATS
 from geoseg.export.cog import strips
@@ -76,7 +76,7 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize("start", WHOLE)
 def test_an_export_is_what_the_run_would_have_written(tmp_path, made, start, ending):
     out = tmp_path / f"other{ending}"
-    assert export(made[start], out) == COUNT
+    assert export(made[start], out) == Exported(COUNT, 0)
     assert [p.name for p in tmp_path.iterdir()] == [out.name]
     if ending == ".parquet":
         # Row groups are batches, which a run cuts elsewhere.
@@ -117,11 +117,17 @@ def test_failed_tiles_go_along(tmp_path, start, ending):
     assert len(told[0]) == 3
 
 
-@pytest.mark.parametrize("name", ["classes.tif", "coco.json"])
-def test_tiles_that_are_missing_are_told_where_a_format_cannot_show_them(tmp_path, name, caplog):
+@pytest.mark.parametrize("name", ["classes.tif", "coco.json", *(f"other{e}" for e in FORMATS)])
+def test_tiles_that_are_missing_are_told_in_a_line_and_by_exit_code_1(tmp_path, name, run, caplog):
     source = segment(tmp_path / "map.gpkg", Failing(CLASSES))
-    export(source, tmp_path / name)
-    assert "3 tiles failed and are missing from" in caplog.text
+    caplog.clear()
+    code, out, err = run("export", source, "--to", tmp_path / name, "--quiet")
+    assert (code, out, err) == (1, "", "")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"3 of the tiles of {source} failed and are missing from {tmp_path}")
+    seen = "looks as if nothing were there" if name[0] == "c" else "(see failed_tiles)"
+    assert said.endswith(seen)
+    assert (tmp_path / name).exists()
 
 
 def test_columns_that_others_added_stay(tmp_path, made):

@@ -202,10 +202,21 @@ def open_source(
     return open_rasters(names, roles, sensor, access)
 
 
-def listed(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names given as `"one, two"` or one by one."""
-    parts = names.split(",") if isinstance(names, str) else names
-    return tuple(part.strip() for part in parts if part.strip())
+def listed(option: str, names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names given as `"one, two"` or one by one; none of a blank text.
+
+    Raises:
+        ConfigError: One is blank.
+    """
+    if isinstance(names, str):
+        names = names.split(",") if names.strip() else ()
+    found = tuple(name.strip() for name in names)
+    if "" in found:
+        raise ConfigError(
+            f"{option}: item {found.index('') + 1} of '{','.join(found)}' is empty; name it, or "
+            "take the comma out"
+        )
+    return found
 
 
 def absolute(source: Source) -> Source:

@@ -245,8 +245,8 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
             min_area=min_area,
             min_hole=min_hole,
             small=small,
-            regularize=listed(regularize),
-            columns=listed(columns),
+            regularize=listed("--regularize", regularize),
+            columns=listed("--columns", columns),
         ),
     )
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)

@@ -66,7 +66,7 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> Exported:
     destination(to, "--to")
     kind = target_of(to, wishes.format)
     _check_heeded(kind, wishes)
-    found = open_map(source)
+    found = open_map(source).edited()
     sources = [str(source)]
     if kind in FORMATS.values():
         check_output(to, overwrite=wishes.overwrite, crs=found.crs, sources=sources, option="--to")

@@ -111,11 +111,9 @@ def _made(place: RunFolder) -> dict[str, Share]:
 
 
 def _classes(found: Map) -> dict[str, Share]:
-    areas: dict[str, list[float | None]] = {c.name: [] for c in found.legend.classes}
-    for batch in found.batches():
-        columns = (batch.column(name).to_pylist() for name in ("class", "area_ha"))
-        for name, area in zip(*columns, strict=True):
-            areas.setdefault(name, []).append(area)
+    areas: dict[str, list[float | None]] = {c.name: [] for c in found.edited().legend.classes}
+    for name, area in found.columns("class", "area_ha"):
+        areas[name].append(area)
     return {name: _share(each) for name, each in areas.items()}
 
 

@@ -6,7 +6,7 @@ open -> grid -> fit -> detect every tile -> compare neighbours -> decide -> draw
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -131,7 +131,7 @@ class Run:
         return gpd.read_file(self.path)
 
 
-def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none hidden in kwargs
+def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs
     source: Source,
     legend: str | Legend | None = None,
     *,
@@ -257,26 +257,9 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
-    place = RunFolder.beside(final, store)
-    place.check_free()
-    finished = place.finished(final)
-    place.tidy()
-    if retry_failed and (fresh or not place.continues()):
-        raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
-    sources = files(raster)
-
-    def check_place() -> None:
-        # A run that was killed between writing and cleaning up finds its own output.
-        own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
-        own |= finished is not None
-        check_output(
-            final,
-            overwrite=overwrite or own,
-            crs=raster.frame.crs,
-            sources=[s.path for s in sources],
-        )
-
-    check_place()
+    place, finished, check_place = _free_place(
+        final, store, raster, overwrite=overwrite, fresh=fresh, retry_failed=retry_failed
+    )
     _check_raster(raster, config.finish, keep_going=keep_going)
 
     shown = raster if aoi is None else Within(raster, find_area(aoi, raster.frame))
@@ -347,6 +330,45 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         {**stitched.small, **({} if config.finish.min_hole is None else {"filled": filled})},
         keeper,
     )
+
+
+def _free_place(
+    final: Path,
+    store: str | None,
+    raster: RasterReader,
+    *,
+    overwrite: bool,
+    fresh: bool,
+    retry_failed: bool,
+) -> tuple[RunFolder, dict[str, Any] | None, Callable[[], None]]:
+    """Return where a run works, once its map may be written.
+
+    With it come the fingerprint of a run that was killed when its map was complete, or None, and
+    the check of the output, to be made again when the place is held.
+    """
+    from geoseg.export import check_output
+
+    place = RunFolder.beside(final, store)
+    place.check_free()
+    finished = place.finished(final)
+    place.tidy()
+    if retry_failed and (fresh or not place.continues()):
+        raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
+    sources = files(raster)
+
+    def check() -> None:
+        # A run that was killed between writing and cleaning up finds its own output.
+        own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
+        own |= finished is not None
+        check_output(
+            final,
+            overwrite=overwrite or own,
+            crs=raster.frame.crs,
+            sources=[s.path for s in sources],
+        )
+
+    check()
+    return place, finished, check
 
 
 def _check_raster(raster: RasterReader, finish: Finish, *, keep_going: bool) -> None:

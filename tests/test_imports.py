@@ -23,6 +23,7 @@ LAYERS = (
         "stretch",
         "scale",
         "raster",
+        "reproject",
         "aoi",
         "preflight",
         "caveats",

@@ -12,6 +12,9 @@ from geoseg.raster import RasterReader
 from geoseg.stretch import fit_stretch
 from geoseg.window import Window
 
+SIDE_PX = 1600
+"""Longest side of a picture that fills a page or a screen."""
+
 _STRIP_ROWS = 512
 
 
@@ -27,7 +30,7 @@ class Overview:
     """Corners of the picture's pixels (col, row) to CRS coordinates (x, y)."""
 
 
-def overview(raster: RasterReader, side_px: int) -> Overview:
+def overview(raster: RasterReader, side_px: int = SIDE_PX) -> Overview:
     """Return every n-th pixel of a raster, so that neither side is longer than `side_px`."""
     frame, stretch = raster.frame, fit_stretch(raster, raster.roles)
     step = -(-max(frame.width, frame.height) // side_px)

@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.legend import Legend
-from geoseg.overview import overview
+from geoseg.overview import SIDE_PX, overview
 from geoseg.raster import RasterReader
 
 if TYPE_CHECKING:
     import geopandas as gpd
-
-SIDE_PX = 1600
-"""Longest side of a picture; larger rasters are thinned, small ones enlarged."""
 
 FILL = 0.35
 """Opacity of the polygons' inside; outlines are solid."""
@@ -38,7 +35,7 @@ def draw_map(
         legend: Gives classes their colours.
         path: The PNG.
     """
-    seen = overview(raster, SIDE_PX)
+    seen = overview(raster)
     zoom = max(SIDE_PX // max(raster.frame.width, raster.frame.height), 1)
     image = seen.image.astype(np.float32).repeat(zoom, axis=0).repeat(zoom, axis=1)
     transform = seen.transform @ Affine.scale(1 / zoom)

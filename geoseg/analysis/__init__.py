@@ -6,11 +6,17 @@ Functions take files or GeoDataFrames and give (Geo)DataFrames; each is imported
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_HOME: dict[str, str] = {}
+if TYPE_CHECKING:
+    from geoseg.analysis.figures import explore, plot
 
-__all__: list[str] = []
+_HOME = {
+    "explore": "geoseg.analysis.figures",
+    "plot": "geoseg.analysis.figures",
+}
+
+__all__ = ["explore", "plot"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.analysis.accuracy import Accuracy, estimate
+from geoseg.analysis.estimators import Accuracy, estimate
 
 CLASSES = ("deforestation", "forest gain", "stable forest", "stable non-forest")
 COUNTS = ((66, 0, 5, 4), (0, 55, 8, 12), (1, 0, 153, 11), (2, 1, 9, 313))

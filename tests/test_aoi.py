@@ -36,12 +36,13 @@ from scenes import (
 from scipy import ndimage
 
 import geoseg
-from geoseg.aoi import CHORD_PX, Within, find_area
+from geoseg.aoi import Within, find_area
 from geoseg.config import RunConfig
 from geoseg.errors import ConfigError, ResumeMismatchError
 from geoseg.frame import Frame
 from geoseg.grid import Grid
 from geoseg.raster import sample
+from geoseg.reproject import CHORD_PX
 from geoseg.window import Window
 
 THINGS = legend("object", "object")

@@ -24,7 +24,7 @@ import geoseg
 from geoseg.convert import Exported, Wishes, export
 from geoseg.errors import ConfigError, MapError, OutputError
 from geoseg.export import FORMATS
-from geoseg.export.cog import strips
+from geoseg.export.burn import strips
 from geoseg.frame import Frame
 
 IDS, COUNT = apart(shapes(80, 90, np.random.default_rng(8)))
@@ -181,7 +181,7 @@ def drawn(path: Path, frame: Frame, names: list[str]) -> np.ndarray:
 
 @pytest.mark.parametrize("start", WHOLE)
 def test_a_cog_has_the_pixels_that_the_run_drew(tmp_path, made, start, monkeypatch):
-    monkeypatch.setattr("geoseg.export.cog.STRIP_ROWS", 7)
+    monkeypatch.setattr("geoseg.export.burn.STRIP_ROWS", 7)
     monkeypatch.setattr("geoseg.export.read.BATCH_ROWS", 4)
     out = tmp_path / "classes.tif"
     export(made[start], out)

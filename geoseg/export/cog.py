@@ -8,6 +8,7 @@ nodata. Names are in the metadata of the band (`CLASS_1`, ...), colours in its c
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -21,25 +22,17 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
+from geoseg.export.burn import burn, strips
 from geoseg.export.check import LostError
 from geoseg.export.read import Map
 from geoseg.export.single import put
 from geoseg.export.style import rgb
-from geoseg.export.sweep import paint, runs_across
 from geoseg.export.write import Place
 from geoseg.frame import Frame
 from geoseg.legend import Legend
 
-STRIP_PIXELS = 2**22
-"""Most pixels of a strip: what is held of the raster at once."""
-
-STRIP_ROWS = 512
-
 CACHE_BYTES = 64 * 2**20
 """What GDAL keeps of decoded blocks."""
-
-Strip = tuple[int, int]
-"""First row, and the row after the last."""
 
 
 def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
@@ -64,7 +57,7 @@ def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
     def fill(part: Path) -> list[int]:
         try:
             burnt = part.with_name("burnt.tif")
-            sums = _burn(burnt, found, frame)
+            sums = burn(burnt, frame, _dtype(found.legend), _painted(found, frame))
             page = part.with_name("burnt.vrt")
             page.write_bytes(_page(burnt.name, frame, found.legend))
             rasterio.shutil.copy(
@@ -83,41 +76,13 @@ def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
     put(final, place, make, lambda part, sums: _check(part, sums, frame))
 
 
-def strips(frame: Frame) -> list[Strip]:
-    """Return strips of rows from the top of a raster to its bottom."""
-    rows = max(1, min(STRIP_ROWS, STRIP_PIXELS // frame.width))
-    return [(y, min(y + rows, frame.height)) for y in range(0, frame.height, rows)]
-
-
 def _dtype(legend: Legend) -> str:
     return "uint8" if len(legend.classes) <= np.iinfo(np.uint8).max else "uint16"
 
 
-def _burn(path: Path, found: Map, frame: Frame) -> list[int]:
-    """Burn a map into a plain raster; returns a checksum of each strip."""
-    every, dtype = strips(frame), _dtype(found.legend)
-    item = np.dtype(dtype).itemsize
-    empty = {y1 - y0: zlib.crc32(bytes((y1 - y0) * frame.width * item)) for y0, y1 in every}
-    sums = [empty[y1 - y0] for y0, y1 in every]
-    profile = {
-        "driver": "GTiff", "width": frame.width, "height": frame.height, "count": 1,
-        "dtype": dtype, "blockysize": every[0][1], "bigtiff": "IF_SAFER", "sparse_ok": True,
-        # A place of its own, so that none is missed; that of the map comes with the page.
-        "transform": Affine.scale(2),
-    }  # fmt: skip
-    with rasterio.open(path, "w+", **profile) as target:
-        for batch in found.batches():
-            runs = runs_across(in_pixels(batch, frame))
-            values = class_values(batch, found)
-            numbers = np.unique(runs.line // every[0][1])
-            for number in numbers[(numbers >= 0) & (numbers < len(every))].tolist():
-                y0, y1 = every[number]
-                where = RasterioWindow(0, y0, frame.width, y1 - y0)
-                strip = target.read(1, window=where)
-                paint(strip, y0, runs, values)
-                target.write(strip, 1, window=where)
-                sums[number] = zlib.crc32(strip.tobytes())
-    return sums
+def _painted(found: Map, frame: Frame) -> Iterator[tuple[NDArray[np.object_], NDArray[np.int64]]]:
+    for batch in found.batches():
+        yield in_pixels(batch, frame), class_values(batch, found)
 
 
 def in_pixels(batch: pa.RecordBatch, frame: Frame) -> NDArray[np.object_]:

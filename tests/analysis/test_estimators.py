@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geoseg.analysis.accuracy import estimate, plan_size
+from geoseg.analysis.estimators import estimate, plan_size
 from geoseg.errors import ConfigError
 
 CLASSES = ("deforestation", "gain", "stable forest", "stable non-forest")

@@ -1,0 +1,183 @@
+"""Which polygons of which classes are there? In a map of geoseg, or in any layer with classes.
+
+A map of geoseg is read batch by batch, whatever its size; another layer is read whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.area import Geometries, polygonal
+from geoseg.errors import ConfigError, MapError
+from geoseg.export.read import Map, open_map
+from geoseg.export.table import COLUMNS
+from geoseg.frame import Floats, Frame
+from geoseg.legend import LandClass
+from geoseg.reproject import horizontal, in_pixels
+from geoseg.vectors import read_layer
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+Ints = NDArray[np.int64]
+
+CLASS_COLUMN = "class"
+
+_WANTS = "polygons that have a class"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Some polygons of a layer."""
+
+    id: Ints
+    """(n,) the column `id` of a map; 1, 2, ... in other layers."""
+    cls: Ints
+    """(n,) index of their class."""
+    score: Floats
+    """(n,) score 0..1; NaN where the layer has none."""
+    shape: Geometries
+    """(n,) valid (multi)polygons in the CRS of the layer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classed:
+    """A layer of polygons that have a class."""
+
+    name: str
+    """What to call it in messages."""
+    crs: str | None
+    """WKT of its horizontal CRS."""
+    classes: tuple[LandClass, ...]
+    """In the order of the legend of a map; else by name."""
+    count: int
+    """Number of polygons."""
+    map: Map | None
+    """The map of geoseg that it is: one that says what made it; None of other layers."""
+    batches: Callable[[], Iterator[Batch]]
+    """Yields its polygons, in their order; as often as it is called."""
+
+    @property
+    def frame(self) -> Frame | None:
+        """Pixel grid that a map was made on; None of other layers."""
+        return None if self.map is None or self.map.recipe is None else self.map.recipe.frame
+
+    def in_pixels(self, frame: Frame) -> Iterator[tuple[Batch, Geometries, Ints]]:
+        """Yield batches laid over the pixels of a raster, in any CRS.
+
+        Returns:
+            Each batch; (k,) single polygons in pixel corner coordinates, and (k,) which polygon of
+            the batch each is a part of.
+
+        Raises:
+            ConfigError: They cannot be brought to the raster's CRS.
+        """
+        for batch in self.batches():
+            parts, owner = shapely.get_parts(batch.shape, return_index=True)
+            placed, which = in_pixels(parts, self.crs, frame, self.name)
+            yield batch, placed, owner[which]
+
+
+def open_classed(
+    layer: str | Path | gpd.GeoDataFrame, option: str, *, column: str = CLASS_COLUMN
+) -> Classed:
+    """Open a map of geoseg, or another layer of polygons with classes.
+
+    Args:
+        layer: A file, `FILE|layername=NAME` where it has several layers, or a GeoDataFrame.
+        option: What takes it, for messages.
+        column: The column that holds the classes.
+
+    Raises:
+        ConfigError: It cannot be read, holds no polygons, or polygons without a class.
+        MapError: It is a map of geoseg that is damaged or in use.
+    """
+    if isinstance(layer, str | Path) and column == CLASS_COLUMN:
+        found = _own(Path(layer))
+        if found is not None:
+            return _of_map(found)
+    frame, name = read_layer(layer, option, _WANTS, "the layer")
+    return _of_layer(frame, name, option, column)
+
+
+def _own(path: Path) -> Map | None:
+    """Return a map that says what made it."""
+    try:
+        found = open_map(path)
+    except MapError:
+        # It may be any other layer; what is wrong with it is found when it is read.
+        return None
+    return None if found.recipe is None else found
+
+
+def _of_map(found: Map) -> Classed:
+    classes = found.legend.classes
+    number = {c.name: k for k, c in enumerate(classes)}
+
+    def batches() -> Iterator[Batch]:
+        for batch in found.batches():
+            names = batch.column("class").to_pylist()
+            strange = next((name for name in names if name not in number), None)
+            if strange is not None:
+                raise MapError(f"{found.path} has a class '{strange}' that is not in its legend")
+            shapes = shapely.from_wkb(batch.column("geometry").to_numpy(zero_copy_only=False))
+            yield Batch(
+                batch.column("id").to_numpy(),
+                np.array([number[name] for name in names], np.int64),
+                batch.column("score").to_numpy(zero_copy_only=False).astype(np.float64),
+                shapes,
+            )
+
+    return Classed(str(found.path), found.crs, classes, found.count, found, batches)
+
+
+def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> Classed:
+    if column not in frame.columns:
+        has = ", ".join(map(str, frame.columns.drop(frame.geometry.name))) or "none"
+        raise ConfigError(
+            f"{name} has no column '{column}' (its columns: {has}); {option} takes {_WANTS}: name "
+            "the column that holds it"
+        )
+    lacking = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
+    if lacking.any():
+        raise ConfigError(
+            f"{name} has {int(lacking.sum())} polygons without a {column}; delete or fill them"
+        )
+    names = frame[column].astype(str).to_numpy()
+    classes = tuple(sorted(set(names.tolist())))
+    score = np.full(len(frame), np.nan)
+    if "score" in frame.columns:
+        score = frame["score"].to_numpy(dtype=np.float64, na_value=np.nan)
+    own = set(COLUMNS) <= set(frame.columns)
+    ids = frame["id"].to_numpy(np.int64) if own else np.arange(1, len(frame) + 1)
+    batch = Batch(ids, np.searchsorted(classes, names), score, _valid(frame, name, option))
+    crs = None if frame.crs is None else horizontal(frame.crs, name)
+    try:
+        land = tuple(LandClass(name=c) for c in classes)
+    except ValueError as error:
+        raise ConfigError(f"{name} has a class that is no name: {list(classes)[:5]}") from error
+    return Classed(name, crs, land, len(frame), None, lambda: iter([batch]))
+
+
+def _valid(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:
+    """Return flat, valid multipolygons."""
+    shapes: Geometries = shapely.force_2d(frame.geometry.to_numpy())
+    kinds = set(frame.geometry.geom_type) - {"Polygon", "MultiPolygon"}
+    if kinds:
+        raise ConfigError(
+            f"{name} holds {', '.join(sorted(kinds)).lower()}; {option} takes polygons"
+        )
+    if not np.isfinite(shapely.get_coordinates(shapes)).all():
+        raise ConfigError(f"{name} has coordinates that are no numbers; mend it first")
+    wrong = np.flatnonzero(~shapely.is_valid(shapes))
+    for k in wrong.tolist():
+        mended = shapely.make_valid(shapes[k], method="structure", keep_collapsed=False)
+        shapes[k] = shapely.multipolygons(polygonal(shapely.get_parts(np.array([mended]))))
+    return shapes

@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 States = NDArray[np.uint8]
 
 GRID = 64
-"""Drawn points lie on multiples of 1/GRID pixel: what is said of them is exact."""
+"""Corners and drawn points lie on multiples of 1/GRID pixel: what is said of them is exact."""
 
 DROPPED, ROUND, SHARP = 0, 1, 2
 """States of a corner. ROUND is rounded where that is asked for."""
@@ -46,7 +46,7 @@ class Lines:
     """Lines one after the other, each of two corners or more."""
 
     xy: Ints
-    """(n, 2) corners in pixels, on pixel corners."""
+    """(n, 2) corners in 1/GRID px: on pixel corners, or ends that were moved."""
     start: Ints
     """(m + 1,) index of each line's first corner, and n."""
     state: States
@@ -127,8 +127,9 @@ def simplified(lines: Lines, tolerance: float) -> Lines:
     kind = np.where(lines.closed, ROUND, SHARP).astype(np.uint8)
     state[lines.start[:-1]] = state[lines.start[1:] - 1] = kind
     first, last = lines.start[:-1], lines.start[1:] - 1
+    most2 = (tolerance * GRID) ** 2
     # A ring is never a point only.
-    least2 = np.where(lines.closed, -1.0, tolerance**2)
+    least2 = np.where(lines.closed, -1.0, most2)
     while len(first):
         long = last - first > 1
         first, last, least2 = first[long], last[long], least2[long]
@@ -137,7 +138,7 @@ def simplified(lines: Lines, tolerance: float) -> Lines:
         corner, first, last = corner[far], first[far], last[far]
         state[corner] = ROUND
         first, last = np.concatenate([first, corner]), np.concatenate([corner, last])
-        least2 = np.full(len(first), tolerance**2)
+        least2 = np.full(len(first), most2)
     return replace(lines, state=state)
 
 
@@ -193,9 +194,10 @@ def corners(lines: Lines, rounding: float) -> Corners:
     to_after = lines.xy[kept[after]] - lines.xy[kept]
     turns = (lines.state[kept] == ROUND) & (closed | ~(begins | ends))
     turns &= cross(to_before, to_after) != 0
-    length_before, length_after = (np.sqrt((v**2).sum(1)) for v in (to_before, to_after))
+    length_before, length_after = (np.sqrt((v**2).sum(1)) / GRID for v in (to_before, to_after))
     with np.errstate(divide="ignore", invalid="ignore"):
-        u, w = to_before / length_before[:, None], to_after / length_after[:, None]
+        u = to_before / (length_before * GRID)[:, None]
+        w = to_after / (length_after * GRID)[:, None]
         bend = np.sqrt(((u + w) ** 2).sum(1))
         # The curve leaves its corner by a quarter of `bend` times the cut.
         cut = np.minimum(_SHARE * np.minimum(length_before, length_after), 4 * rounding / bend)
@@ -216,7 +218,7 @@ def curves(lines: Lines, found: Corners) -> Curves:
     offset = ((1 - t) ** 2 * cut)[:, None] * found.before[which]
     offset += (t**2 * cut)[:, None] * found.after[which]
     offset[cut == 0] = 0
-    xy = lines.xy[found.at[which]] * GRID + np.rint(offset * GRID).astype(np.int64)
+    xy = lines.xy[found.at[which]] + np.rint(offset * GRID).astype(np.int64)
     within = np.r_[which[1:] == which[:-1], False]
     start = np.searchsorted(found.line[which], np.arange(len(lines.start)))
     return Curves(xy, start, 2 * found.at[which] + within)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from geoseg.features import Drawn
 from geoseg.generalise.arcs import Rings, walk
 from geoseg.generalise.growing import Growing
-from geoseg.generalise.lines import Ints, Lines, Mask, Shorts, States, expand
+from geoseg.generalise.lines import GRID, Ints, Lines, Mask, Shorts, States, expand
+from geoseg.generalise.links import joined
 from geoseg.generalise.nodes import Lattice, Nodes, nodes_in
+from geoseg.generalise.saddles import Owners, Pairs, passing
 from geoseg.generalise.windows import Index, portions
 
 PORTION = 2**17
@@ -50,11 +52,21 @@ class Spooled:
     """Rings of each polygon."""
     per_feature: Ints
     """Polygons of each feature."""
+    area: NDArray[np.float32]
+    """(p,) of each polygon, in pixels."""
 
     @property
     def of_features(self) -> int:
         """How many rings are those of features."""
         return int(self.per_polygon.sum())
+
+    def owners(self) -> Owners:
+        """Return whose the rings are."""
+        polygon = np.full(len(self.still), -1, np.int32)
+        polygon[: self.of_features] = np.repeat(np.arange(len(self.area)), self.per_polygon)
+        feature = np.repeat(np.arange(len(self.per_feature), dtype=np.int32), self.per_feature)
+        cls = np.concatenate([np.zeros(0, np.int64), *(drawn.cls for drawn in self.drawn)])
+        return Owners(polygon, self.still, feature, cls[feature], self.area)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +74,7 @@ class Network:
     """Arcs, each once, and the rings that walk them."""
 
     xy: Ints
-    """(n, 2) corners, on the disk."""
+    """(n, 2) corners in 1/GRID px, on the disk."""
     state: States
     """(n,) state of each corner, on the disk; may be changed."""
     first: Ints
@@ -80,7 +92,9 @@ class Network:
     backward: Mask
     """(k,) in which direction."""
     per_ring: Shorts
-    """(r,) arcs of each ring."""
+    """(r,) arcs of each ring of a feature."""
+    per_polygon: Ints
+    """(p,) rings of each polygon: fewer than were spooled where two of them became one."""
 
     def corners(self, arcs: Ints | Shorts) -> tuple[Ints, Ints]:
         """Return the indices of all corners of some arcs, and where in them each arc begins."""
@@ -113,6 +127,7 @@ def spool(
     still = [np.zeros(0, bool)]
     none = np.zeros(0, np.int64)
     sizes, of_ring, per_polygon, per_feature = [none], [none], [none], [none]
+    area = [np.zeros(0, np.float32)]
     for batch in batches:
         corners, (rings, polygons, features) = shapely.to_ragged_array(batch.outline)[1:]
         xy.append(np.rint(corners))
@@ -122,6 +137,7 @@ def spool(
         cls = np.repeat(np.repeat(batch.cls, per_feature[-1]), per_polygon[-1])
         of_ring.append(coverage[cls])
         still.append(is_still[cls])
+        area.append(shapely.area(shapely.get_parts(batch.outline)).astype(np.float32))
         drawn.append(replace(batch, outline=np.zeros(0, object)))
     corners, (rings, *_) = shapely.to_ragged_array(edge)[1:]
     for one in np.unique(coverage):
@@ -137,11 +153,12 @@ def spool(
         np.concatenate(still),
         np.concatenate(per_polygon),
         np.concatenate(per_feature),
+        np.concatenate(area),
     )
 
 
-def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Nodes:
-    """Find all nodes, window by window."""
+def find_nodes(spooled: Spooled, lattice: Lattice, side: int, *, opening: bool) -> Nodes:
+    """Find all nodes, window by window, and who passes at them if they are to be opened."""
     rings = spooled.rings
     begin, stop, of_ring = _pieces(rings)
     boxes = np.zeros((len(begin), 4), np.int32)
@@ -150,16 +167,21 @@ def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Nodes:
         first = np.cumsum(stop[part] - begin[part]) - (stop[part] - begin[part])
         xy = rings.xy[at]
         boxes[part] = np.hstack([f.reduceat(xy, first, axis=0) for f in (np.minimum, np.maximum)])
-    found = [np.zeros(0, np.int64)]
+    owners = spooled.owners()
+    found, pairs = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)]
     for window, pieces in Index.of(boxes, side).windows(of_ring < spooled.of_features):
         coverage = rings.coverage[of_ring[pieces]]
         for one in np.unique(coverage).tolist():
             mine = pieces[coverage == one]
-            at = expand(begin[mine], stop[mine] - 1)[0]
+            at, piece = expand(begin[mine], stop[mine] - 1)
             a, b = rings.xy[at].astype(np.int64), rings.xy[at + 1].astype(np.int64)
-            xy = nodes_in(window, a, b)
+            xy, crosswise = nodes_in(window, a, b)
+            pair = np.zeros(len(xy), np.uint8)
+            if opening and crosswise.any():
+                pair[crosswise] = passing(xy[crosswise], (a, b, of_ring[mine][piece]), owners)
             found.append(lattice.key(np.full(len(xy), one), xy))
-    return Nodes.of(np.concatenate(found), lattice)
+            pairs.append(pair)
+    return Nodes.of(np.concatenate(found), np.concatenate(pairs), lattice)
 
 
 def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:
@@ -171,11 +193,11 @@ def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:
     return begin, np.minimum(begin + _PIECE + 1, rings.start[1:][ring]), ring
 
 
-def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Network:
+def connect(spooled: Spooled, nodes: Nodes, folder: Path) -> Network:
     """Cut all rings into arcs."""
-    rings, nodes = spooled.rings, find_nodes(spooled, lattice, side)
+    rings = spooled.rings
     xy, walks = Growing(folder / "arcs", "<i4", 2), Growing(folder / "walks", _WALKED)
-    per_ring = [np.zeros(0, np.int32)]
+    per_ring, met = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int64)]
     for part in portions(np.diff(rings.start), PORTION):
         begin, stop = rings.start[part.start], rings.start[part.stop]
         some = Rings(
@@ -189,6 +211,8 @@ def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Netw
         rows["first"] = xy.rows + np.cumsum(found.size) - found.size
         rows["coverage"] = np.repeat(some.coverage, found.per_ring)
         rows["backward"], rows["closed"] = found.backward, found.closed
+        arc, point = found.met
+        met.append(np.column_stack((point, arc + walks.rows)))
         xy.append(found.xy)
         walks.append(rows)
         per_ring.append(found.per_ring.astype(np.int32))
@@ -198,6 +222,7 @@ def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Netw
     arcs, of_ring = walked[once], np.concatenate(per_ring)
     fixed = np.zeros(len(once), bool)
     fixed[which[np.repeat(spooled.still, of_ring)]] = True
+    order, of_ring = joined(of_ring, _pairs(np.concatenate(met)))
     return Network(
         xy.done(),
         _states(xy.rows, folder),
@@ -206,10 +231,16 @@ def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Netw
         arcs["closed"],
         arcs["coverage"],
         fixed,
-        which,
-        walked["backward"],
-        of_ring,
+        which[order],
+        walked["backward"][order],
+        of_ring[of_ring > 0],
+        np.bincount(spooled.owners().polygon[of_ring > 0] + 1)[1:],
     )
+
+
+def _pairs(met: Ints) -> Ints:
+    """Return (m, 2) arcs that begin in the same point, of (2m, 2) points and arcs."""
+    return met[np.lexsort(met.T[::-1]), 1].reshape(-1, 2)
 
 
 def _distinct(names: Ints) -> tuple[Ints, Shorts]:

@@ -32,7 +32,7 @@ def rebuilt(spooled: Spooled, network: Network, rules: Rules) -> Iterator[Drawn]
     nested = _Nested(
         *(
             np.r_[0, np.cumsum(count)]
-            for count in (spooled.per_feature, spooled.per_polygon, network.per_ring)
+            for count in (spooled.per_feature, network.per_polygon, network.per_ring)
         )
     )
     first = 0

@@ -23,11 +23,12 @@ from geoseg.detect import Job
 from geoseg.features import Drawn
 from geoseg.frame import Frame
 from geoseg.generalise.lines import GRID, Ints, Mask
-from geoseg.generalise.network import connect, find_nodes, spool
+from geoseg.generalise.network import connect
 from geoseg.generalise.nodes import Lattice
 from geoseg.generalise.rebuild import rebuilt
 from geoseg.generalise.relax import Rules, settle
 from geoseg.generalise.saddles import MOVED_PX
+from geoseg.generalise.spooled import find_nodes, spool
 from geoseg.generalise.windows import WINDOW_PX
 from geoseg.legend import Legend
 from geoseg.polygons import outlines

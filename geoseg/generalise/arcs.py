@@ -2,7 +2,6 @@
 
 A ring is cut where it meets others. Both neighbours walk an arc in one canonical direction and
 know it by its first unit edge: so they find the same one, and no two arcs are taken for one.
-Where two features pass crosswise, ends of arcs move, and the border of the two is one more arc.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg.generalise.lines import GRID, Ints, Mask, cross, expand
+from geoseg.generalise.lines import Ints, Mask, cross, expand
 from geoseg.generalise.nodes import Lattice, Nodes
-from geoseg.generalise.saddles import Pairs, border, moved, turn, way
+from geoseg.generalise.saddles import way
 
 MOST_CORNERS = 1024
 """Corners after which an arc is cut: its end is fixed, and work and memory stay bounded."""
@@ -36,7 +35,8 @@ class Walk:
     """Arcs in the order in which rings walk them; an arc that two rings share is there twice."""
 
     xy: Ints
-    """(n, 2) corners of each arc in its canonical direction, in 1/GRID px."""
+    """(n, 2) corners of each arc in its canonical direction, in pixels; in 1/GRID px once they
+    are opened."""
     size: Ints
     """(k,) corners per arc."""
     name: Ints
@@ -47,9 +47,6 @@ class Walk:
     """(k,) whether it is a ring that meets no other."""
     per_ring: Ints
     """(r,) arcs of each ring."""
-    met: tuple[Ints, Ints]
-    """(j,) arcs that begin where a polygon is held back on both sides, and the numbers of these
-    points: there is another arc of the polygon that begins in each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,28 +60,11 @@ class _Open:
     node: Mask
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Begins:
-    """Where arcs begin, in the order in which rings walk them."""
-
-    piece: Ints
-    """(a,) which piece of an arc is the first of each."""
-    ring: Ints
-    xy: Ints
-    key: Ints
-    pair: Pairs
-    """(a,) which pair passes there."""
-    quadrant: Ints
-    """(a,) around which quadrant the ring turns."""
-    own: Mask
-    """(a,) whether that is of its polygon."""
-
-
 def walk(rings: Rings, nodes: Nodes) -> Walk:
     """Cut rings into arcs at nodes."""
     found = _with_nodes(rings, nodes)
     free = np.add.reduceat(found.node, found.start[:-1], dtype=np.int64) == 0
-    _fix_ends(found, free)
+    _fix_ends(found, free, nodes)
     at = np.flatnonzero(found.node)
     ring = found.ring[at]
     base, length = found.start[ring], np.diff(found.start)[ring]
@@ -108,53 +88,15 @@ def walk(rings: Rings, nodes: Nodes) -> Walk:
     step, owner = expand(low, high + 1)
     of_arc = arc[owner]
     corner = around(np.where(back[of_arc], edges[of_arc] - step, step), of_arc)
-    size = high - low + 1
-    xy, name = _ends_moved(found.xy[corner], found.key[corner], size, nodes)
-    walked = Walk(
+    xy, size = found.xy[corner], high - low + 1
+    first = np.cumsum(size) - size
+    return Walk(
         xy,
         size,
-        name,
+        found.key[corner[first]] * 4 + way(xy[first + 1] - xy[first]),
         back[arc],
         free[ring[arc]] & (pieces[arc] == 1),
         np.bincount(ring[arc], minlength=len(rings.coverage)),
-        (at[:0], at[:0]),
-    )
-    before, after = (found.xy[around(k, arcs)] for k in (-np.ones_like(edges), np.ones_like(edges)))
-    here = found.xy[at]
-    turns = turn(way(before - here), way(after - here))
-    piece = np.cumsum(pieces) - pieces
-    return _with_borders(
-        walked, _Begins(piece, ring, here, begin, nodes.passes(begin), *turns)
-    )
-
-
-def _ends_moved(xy: Ints, key: Ints, size: Ints, nodes: Nodes) -> tuple[Ints, Ints]:
-    """Return the corners of arcs in 1/GRID px, and their names."""
-    last = np.cumsum(size) - 1
-    first = last + 1 - size
-    out, into = way(xy[first + 1] - xy[first]), way(xy[last - 1] - xy[last])
-    xy = xy * GRID
-    xy[first] += moved(nodes.passes(key[first]), out)
-    xy[last] += moved(nodes.passes(key[last]), into)
-    return xy, key[first] * 4 + out
-
-
-def _with_borders(found: Walk, begins: _Begins) -> Walk:
-    """Put in the borders of features that pass."""
-    passes = (begins.pair > 0) & (begins.quadrant % 2 == begins.pair - 1)
-    new, met = np.flatnonzero(passes & begins.own), passes & ~begins.own
-    at = begins.piece[new]
-    xy = begins.xy[new][:, None] * GRID + border(begins.pair[new])
-    first = np.cumsum(found.size) - found.size
-    return Walk(
-        np.insert(found.xy, np.repeat(first[at], 2), xy.reshape(-1, 2), axis=0),
-        np.insert(found.size, at, 2),
-        # No other name is below 0.
-        np.insert(found.name, at, -1 - begins.key[new]),
-        np.insert(found.backward, at, np.isin(begins.quadrant[new], (1, 2))),
-        np.insert(found.closed, at, False),
-        found.per_ring + np.bincount(begins.ring[new], minlength=len(found.per_ring)),
-        ((begins.piece + np.cumsum(passes & begins.own))[met], begins.key[met]),
     )
 
 
@@ -202,11 +144,14 @@ def _without_straight(xy: Ints, ring: Ints, node: Mask, rings: Rings, lattice: L
     return _Open(xy, lattice.key(rings.coverage[ring], xy), ring, start, node)
 
 
-def _fix_ends(found: _Open, free: Mask) -> None:
+def _fix_ends(found: _Open, free: Mask, nodes: Nodes) -> None:
     """Give a ring that meets no other its first corner, one with a single node the farthest."""
+    at = np.flatnonzero(found.node)
     begin = found.start[:-1]
     lowest = np.minimum.reduceat(found.key, begin)
     alone = np.add.reduceat(found.node, begin, dtype=np.int64) == 1
+    # Where two features pass, a ring ends in another point than it begins.
+    alone[found.ring[at[nodes.passes(found.key[at]) > 0]]] = False
     anchor = np.zeros((len(begin), 2), np.int64)
     anchor[found.ring[found.node]] = found.xy[found.node]
     distance2 = ((found.xy - anchor[found.ring]) ** 2).sum(axis=1)

@@ -30,6 +30,10 @@ from geoseg.generalise.lines import (
 )
 from geoseg.window import Window
 
+_SHARES = 3
+"""Lines with the same two ends, and rings, keep one of so many shares of the area between them, so
+that small features are no slivers."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Edges:
@@ -217,7 +221,9 @@ def areas(xy: Ints, start: Ints) -> Ints:
 
 
 def out_of_order(ends: Ints, before: Ints, now: Ints) -> Ints:
-    """Return the lines that changed places with one that has the same ends, or their orientation.
+    """Return the lines that changed places with one that has the same ends, or turned over.
+
+    Or that nearly did.
 
     Args:
         ends: (m, 2) a number for either end.
@@ -230,6 +236,6 @@ def out_of_order(ends: Ints, before: Ints, now: Ints) -> Ints:
     order = np.lexsort((was, high, low))
     left, right = order[:-1], order[1:]
     rivals = (low[left] == low[right]) & (high[left] == high[right])
-    swapped = rivals & (is_now[left] >= is_now[right])
-    inverted = (low == high) & (np.sign(was) != np.sign(is_now))
+    swapped = rivals & (_SHARES * (is_now[right] - is_now[left]) < was[right] - was[left])
+    inverted = (low == high) & (_SHARES * is_now * np.sign(was) < np.abs(was))
     return np.unique(np.concatenate([left[swapped], right[swapped], np.flatnonzero(inverted)]))

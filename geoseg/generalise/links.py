@@ -7,7 +7,7 @@ import numpy as np
 from geoseg.generalise.lines import Ints, Shorts, expand
 
 
-def joined(per_ring: Shorts, pairs: Ints) -> tuple[Ints, Ints]:
+def joined(per_ring: Shorts, pairs: Ints) -> tuple[Ints, Shorts]:
     """Return in which order rings walk their arcs, if they change places where two of them meet.
 
     Of the rings that become one, the first one has all arcs; the others have none. So an outer
@@ -35,11 +35,15 @@ def joined(per_ring: Shorts, pairs: Ints) -> tuple[Ints, Ints]:
     whole = np.setdiff1d(np.arange(len(per_ring)), ring)
     last = np.flatnonzero(is_last)
     begin = np.r_[start[whole], cut, start[ring[last]]]
-    stop = np.r_[start[whole + 1], np.where(is_last, start[ring + 1], np.r_[cut[1:], 0][: len(cut)]), cut[first[last]]]
+    stop = np.r_[
+        start[whole + 1],
+        np.where(is_last, start[ring + 1], np.r_[cut[1:], 0][: len(cut)]),
+        cut[first[last]],
+    ]
     of = np.r_[whole, target, target[last]]
     order = np.lexsort((np.arange(len(of)), np.r_[whole * 0, turn, turn[last]], of))
     walked = expand(begin[order], stop[order])[0]
-    return walked, np.bincount(of, stop - begin, len(per_ring)).astype(np.int64)
+    return walked, np.bincount(of, stop - begin, len(per_ring)).astype(np.int32)
 
 
 def _cycles(following: Ints, ring: Ints) -> tuple[Ints, Ints]:

@@ -17,7 +17,7 @@ from geoseg.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """The points of a raster, one set per coverage, as numbers: pixel corners, or those of a grid."""
+    """The pixel corners of a raster, or a finer grid, one set per coverage, as numbers."""
 
     extent: Window
     """The raster, which begins at 0, 0, in units of its points."""
@@ -54,11 +54,11 @@ class Nodes:
     lattice: Lattice
     """Gives them their numbers."""
     by_row: Ints
-    """(n,) keys, rising."""
+    """(n + 1,) keys, rising, and one that no point has."""
     by_column: Ints
     """(n,) column keys, rising."""
     pair: Pairs
-    """(n,) which pair passes at each, by row."""
+    """(n + 1,) which pair passes at each, by row."""
 
     @classmethod
     def of(cls, keys: Ints, pair: Pairs, lattice: Lattice) -> Nodes:
@@ -66,7 +66,7 @@ class Nodes:
         height, width = lattice.extent.shape
         coverage = keys // ((height + 1) * (width + 1))
         # Sorting plain integers is much faster than an argsort.
-        both = np.sort(keys * 4 + pair)
+        both = np.append(np.sort(keys * 4 + pair), np.iinfo(np.int64).max - 3)
         return cls(
             lattice,
             both // 4,
@@ -76,15 +76,13 @@ class Nodes:
 
     def has(self, keys: Ints) -> Mask:
         """Return which points are nodes."""
-        found: Mask = np.append(self.by_row, -1)[np.searchsorted(self.by_row, keys)] == keys
+        found: Mask = self.by_row[np.searchsorted(self.by_row, keys)] == keys
         return found
 
     def passes(self, keys: Ints) -> Pairs:
         """Return which pair passes at points; 0 at those that are no nodes."""
         at = np.searchsorted(self.by_row, keys)
-        return np.where(
-            np.append(self.by_row, -1)[at] == keys, np.append(self.pair, 0)[at], 0
-        ).astype(np.uint8)
+        return np.where(self.by_row[at] == keys, self.pair[at], np.uint8(0))
 
 
 def nodes_in(window: Window, a: Ints, b: Ints) -> tuple[Ints, Mask]:

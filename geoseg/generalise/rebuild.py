@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from geoseg.features import Drawn
 from geoseg.generalise.lines import GRID, Ints, corners, curves, expand
-from geoseg.generalise.network import Network, Spooled
+from geoseg.generalise.network import Network
 from geoseg.generalise.relax import Rules
+from geoseg.generalise.spooled import Spooled
 
 
 @dataclass(frozen=True, slots=True, eq=False)

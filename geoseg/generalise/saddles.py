@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.generalise.lines import GRID, Ints, Mask
+from geoseg.generalise.lines import GRID, Ints, Mask, Shorts
 
 Pairs = NDArray[np.uint8]
 """Which pair passes at a point: 0 for none, or one more than the number of the pair."""
@@ -36,11 +36,11 @@ _TOWARDS = np.array([(1, -1), (1, 1), (-1, 1), (-1, -1)])
 class Owners:
     """Whose rings are they?"""
 
-    polygon: Ints
-    """(r,) the polygon of each ring."""
+    polygon: Shorts
+    """(r,) the polygon of each ring; anything where it stays as it is."""
     still: Mask
     """(r,) whether it stays as it is."""
-    feature: Ints
+    feature: Shorts
     """(p,) the feature of each polygon."""
     cls: Ints
     """(p,) its class."""
@@ -83,7 +83,8 @@ def border(pair: Pairs) -> Ints:
 def passing(points: Ints, edges: tuple[Ints, Ints, Ints], owners: Owners) -> Pairs:
     """Return which pair passes at points where four unit edges end, and no ring goes straight on.
 
-    It is a pair of two features of one class; of two such pairs the one with the smallest polygon.
+    It is a pair of two features of one class; of two such pairs the one with the smallest polygon,
+    or pair 0.
 
     Args:
         points: (n, 2) row by row.
@@ -98,7 +99,7 @@ def passing(points: Ints, edges: tuple[Ints, Ints, Ints], owners: Owners) -> Pai
     place = (point * 2 + ~own) * 4 + quadrant
     count = np.bincount(place, minlength=8 * len(points)).reshape(-1, 8)
     # What lies over others, or on the edge of everything, is left alone.
-    clear = (count <= 1).all(axis=1)
+    clear: Mask = count.max(axis=1) <= 1
     clear[point[owners.still[ring]]] = False
     polygon = np.full(8 * len(points), -1)
     mine = clear[point]
@@ -115,15 +116,18 @@ def _least(own: Ints, around: Ints, pair: int, owners: Owners) -> NDArray[np.flo
     Args:
         own: (n, 4) the polygon that has a corner in a quadrant, or -1.
         around: (n, 4) the polygon that has everything but that quadrant, or -1.
+        pair: Its number.
+        owners: As of `passing`.
     """
     one, other = own[:, pair], own[:, pair + 2]
     # Where a polygon is held back on both sides, its two rings become one.
     may = (around[:, pair] == around[:, pair + 2]) & (around[:, 1 - pair] < 0)
-    may &= (around[:, 3 - pair] < 0) & (one >= 0) & (other >= 0)
-    may[may] = owners.cls[one[may]] == owners.cls[other[may]]
-    may[may] = owners.feature[one[may]] != owners.feature[other[may]]
+    at = np.flatnonzero(may & (around[:, 3 - pair] < 0) & (one >= 0) & (other >= 0))
+    one, other = one[at], other[at]
+    alike = owners.cls[one] == owners.cls[other]
+    alike &= owners.feature[one] != owners.feature[other]
     least = np.full(len(own), np.inf, np.float32)
-    least[may] = np.minimum(owners.area[one[may]], owners.area[other[may]])
+    least[at[alike]] = np.minimum(owners.area[one], owners.area[other])[alike]
     return least
 
 

@@ -21,7 +21,7 @@ def walk(random: np.random.Generator, count: int) -> np.ndarray:
 
 def as_lines(*found: np.ndarray) -> Lines:
     start = np.r_[0, np.cumsum([len(f) for f in found])]
-    xy = np.concatenate(found)
+    xy = np.concatenate(found) * GRID
     return Lines(xy, start, np.zeros(len(xy), np.uint8), np.zeros(len(found), bool))
 
 

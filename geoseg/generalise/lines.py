@@ -126,35 +126,44 @@ def simplified(lines: Lines, tolerance: float) -> Lines:
     state = np.zeros(len(lines.xy), np.uint8)
     kind = np.where(lines.closed, ROUND, SHARP).astype(np.uint8)
     state[lines.start[:-1]] = state[lines.start[1:] - 1] = kind
-    first, last = lines.start[:-1], lines.start[1:] - 1
-    most2 = (tolerance * GRID) ** 2
+    state[_needed(lines, (lines.start[:-1], lines.start[1:] - 1), lines.closed, tolerance)] = ROUND
+    return replace(lines, state=state)
+
+
+def _needed(lines: Lines, chords: tuple[Ints, Ints], split: Mask, tolerance: float) -> Ints:
+    """Return the corners that chords need for a tolerance; `split`, (c,): at least one."""
+    (first, last), most2 = chords, (tolerance * GRID) ** 2
     # A ring is never a point only.
-    least2 = np.where(lines.closed, -1.0, most2)
+    least2 = np.where(split, -1.0, most2)
+    found = [first[:0]]
     while len(first):
         long = last - first > 1
         first, last, least2 = first[long], last[long], least2[long]
         corner, distance2 = farthest(lines.xy, first, last)
         far = distance2 > least2
         corner, first, last = corner[far], first[far], last[far]
-        state[corner] = ROUND
+        found.append(corner)
         first, last = np.concatenate([first, corner]), np.concatenate([corner, last])
         least2 = np.full(len(first), most2)
-    return replace(lines, state=state)
+    return np.concatenate(found)
 
 
-def refined(lines: Lines, causes: Ints) -> Lines:
+def refined(lines: Lines, causes: Ints, tolerance: float) -> Lines:
     """Return lines that are closer to the original where they were in the way.
 
     Args:
         lines: The lines.
-        causes: As those of Curves: chords get one more corner, rounded corners become sharp.
+        causes: As those of Curves: chords get one more corner, and those that are needed once it
+            is there; rounded corners become sharp.
+        tolerance: As of `simplified`.
     """
     state = lines.state.copy()
     corner = causes[causes % 2 == 1] // 2
     state[corner] = SHARP
     first, last = chords(lines)
-    blamed = np.isin(first, causes[causes % 2 == 0] // 2) & (last - first > 1)
-    state[farthest(lines.xy, first[blamed], last[blamed])[0]] = ROUND
+    blamed = np.isin(first, causes[causes % 2 == 0] // 2)
+    split = first[blamed], last[blamed]
+    state[_needed(lines, split, np.ones(len(split[0]), bool), tolerance)] = ROUND
     # The corner in which a closed line ends is that in which it begins.
     state[lines.start[1:][lines.closed] - 1] = state[lines.start[:-1][lines.closed]]
     return replace(lines, state=state)

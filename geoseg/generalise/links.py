@@ -15,17 +15,19 @@ def joined(per_ring: Shorts, pairs: Ints) -> tuple[Ints, Shorts]:
 
     Args:
         per_ring: (r,) arcs of each ring.
-        pairs: (m, 2) arcs that begin in the same point, as places in that order; of a ring, or of
-            those that it becomes one with, no arc is twice there.
+        pairs: (m, 2) arcs of two rings that begin in the same point, as places in that order. Rings
+            that are linked already, also through others, do not meet once more.
 
     Returns:
         (k,) which arc is walked, and (r,) arcs of each ring.
     """
     start = np.r_[0, np.cumsum(per_ring, dtype=np.int64)]
+    if len(pairs) == 0:
+        return np.arange(start[-1]), per_ring
     cut = np.sort(pairs, axis=None)
     ring = np.searchsorted(start, cut, "right") - 1
     number = np.arange(len(cut))
-    is_last = np.r_[ring[1:] != ring[:-1], True][: len(cut)]
+    is_last = np.r_[ring[1:] != ring[:-1], True]
     first = np.searchsorted(ring, ring)
     partner = np.empty_like(number)
     at = np.searchsorted(cut, pairs)
@@ -37,11 +39,11 @@ def joined(per_ring: Shorts, pairs: Ints) -> tuple[Ints, Shorts]:
     begin = np.r_[start[whole], cut, start[ring[last]]]
     stop = np.r_[
         start[whole + 1],
-        np.where(is_last, start[ring + 1], np.r_[cut[1:], 0][: len(cut)]),
+        np.where(is_last, start[ring + 1], np.r_[cut[1:], 0]),
         cut[first[last]],
     ]
     of = np.r_[whole, target, target[last]]
-    order = np.lexsort((np.arange(len(of)), np.r_[whole * 0, turn, turn[last]], of))
+    order = np.lexsort((np.r_[whole * 0, turn, turn[last]], of))
     walked = expand(begin[order], stop[order])[0]
     return walked, np.bincount(of, stop - begin, len(per_ring)).astype(np.int32)
 

@@ -154,7 +154,7 @@ def _refine(network: Network, causes: Ints, rivals: _Rivals, rules: Rules) -> Ma
         at = network.corners(arcs)[0]
         mine = causes[np.searchsorted(arc_of, arcs[0]) : np.searchsorted(arc_of, arcs[-1], "right")]
         local = 2 * np.searchsorted(at, mine // 2) + mine % 2
-        finer = refined(lines, local)
+        finer = refined(lines, local, rules.tolerance)
         network.state[at] = finer.state
         rivals.draw(arcs, finer, rules)
         other = np.flatnonzero(finer.state != lines.state)

@@ -1,7 +1,7 @@
 """How does a map become coarser and smoother, and stay one? Shared borders stay shared.
 
-spool -> nodes -> who passes where pixels meet crosswise -> arcs -> rings that become one
--> simplify -> where lines are in each other's way, finer -> rebuild
+spool -> nodes, and who passes at them (`saddles`) -> arcs -> room for who passes (`openings`,
+`links`) -> simplify -> where lines are in each other's way, finer -> rebuild
 
 The whole map is on the disk, and looked at in windows; what is found does not depend on them.
 """
@@ -134,7 +134,9 @@ def generalise(
     """Yield features with coarser outlines, batch by batch as they come.
 
     No line moves farther than the rules allow, and the topology of each coverage stays: polygons,
-    holes, and who touches whom. The result does not depend on batches or windows.
+    holes, and who touches whom. But two features of one class that meet at the corner of a pixel
+    share a short border there, if lines may be simplified by MOVED_PX; so bands that are narrow
+    are no strings of beads. The result does not depend on batches or windows.
 
     Args:
         found: Features whose outlines follow pixel edges; all are taken before the first is given.

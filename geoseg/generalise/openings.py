@@ -1,6 +1,7 @@
 """How do arcs end where two features pass crosswise? Apart, and with a border between the two.
 
-Who is held back on both sides of such a point has one ring there where it had two.
+A polygon that is held back on both sides of such a point has two rings that meet there, and they
+become one (see `links`): otherwise the border would be twice in it.
 """
 
 from __future__ import annotations

@@ -374,6 +374,26 @@ def test_steps_become_lines_and_corners_round():
     assert 20 * 20 - 8 < round_.area < 20 * 20
 
 
+def test_a_diagonal_of_single_pixels_is_a_band_of_one_width():
+    image = np.eye(20, dtype=np.int32) + 1
+    ids, cls = regions(image)
+    found = coarser(outlined(ids), image.shape, Rules(1.5, 0.5), cls=cls)
+    pixels = found[cls == 2][1:-1]
+    assert len(pixels) == 18
+    # A rectangle that is a diagonal long, and as large as a pixel.
+    assert shapely.area(pixels) == pytest.approx(1)
+    assert shapely.area(shapely.oriented_envelope(pixels)) == pytest.approx(1)
+    assert shapely.length(pixels) == pytest.approx(2 * (2**0.5 + 0.5**0.5))
+    assert shapely.union_all(found[cls == 2]).geom_type == "Polygon"
+
+
+def test_where_lines_may_hardly_move_points_stay():
+    image = np.eye(8, dtype=np.int32) + 1
+    ids, cls = regions(image)
+    for how in (Rules(0.35, 0), Rules(0, 5)):
+        check_topology(outlined(ids), coarser(outlined(ids), image.shape, how, cls=cls))
+
+
 def test_regions_of_one_label_need_not_be_connected():
     image = ndimage.zoom(np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]]), 4, order=0)
     before = outlined(image)

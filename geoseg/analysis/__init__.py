@@ -8,9 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "change": "geoseg.analysis.changes.compare",
+}
 
-__all__: list[str] = []
+__all__: list[str] = ["change"]
 
 
 def __getattr__(name: str) -> Any:

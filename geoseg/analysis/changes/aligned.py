@@ -88,7 +88,7 @@ def common_classes(layers: Sequence[Classed]) -> tuple[LandClass, ...]:
     legends = [(layer, names) for layer, names in zip(layers, known, strict=True) if layer.map]
     for layer, names in zip(layers, known, strict=True):
         for other, theirs in legends:
-            odd = names - theirs or (theirs - names if layer.map else set())
+            odd = names ^ theirs if layer.map else names - theirs
             if odd:
                 raise ConfigError(
                     f"{layer.name} and {other.name} have different legends (in one only: "

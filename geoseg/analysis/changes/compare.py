@@ -46,7 +46,7 @@ from geoseg.analysis.changes.shift import Shift, measure_shift
 from geoseg.analysis.classed import CLASS_COLUMN
 from geoseg.aoi import find_area
 from geoseg.config import Finish, ModelOptions
-from geoseg.errors import ConfigError, OutputError
+from geoseg.errors import ConfigError, GeosegError, OutputError
 from geoseg.export.place import check_output
 from geoseg.export.read import open_map
 from geoseg.export.style import class_style
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
 
 _WORK = "dates"
 """Folder in the run folder where the dates lie as rasters while they are compared."""
+
+BAD_INPUT = GeosegError.exit_code
 
 _COLUMNS = ("compactness", "nearest", "truncated")
 """Further columns that polygons of change may have: the others are of a raster's light."""
@@ -289,30 +291,28 @@ def _place(final: Path) -> Iterator[RunFolder]:
 def _compare(
     pair: Pair, wish: _Wish, place: RunFolder, progress: Progress | None, keeper: Any
 ) -> Change:
-    work = place.path / _WORK
-    work.mkdir(exist_ok=True)
     classes = common_classes(pair.layers)
+    aoi = wish.drawing["aoi"]
+    area = None if aoi is None else find_area(aoi, pair.grid)
     dates = [
         Date(layer, seen_of(layer, pair.grid, raster))
         for layer, raster in zip(pair.layers, pair.rasters, strict=True)
     ]
-    aoi = wish.drawing["aoi"]
-    area = None if aoi is None else find_area(aoi, pair.grid)
-    aligned = align(dates, classes, pair.grid, work, area)
-    matrix = transition_matrix(aligned)
-    wanted = matrix.occurring(unchanged=wish.unchanged)
-    drawn = _draw(aligned, wanted, wish, work, told(progress, "change"))
-    objects = compare_objects(aligned, pair.layers, work, wish.tolerance)
+    with _work(place) as work:
+        aligned = align(dates, classes, pair.grid, work, area)
+        matrix = transition_matrix(aligned)
+        wanted = matrix.occurring(unchanged=wish.unchanged)
+        drawn = _draw(aligned, wanted, wish, work, told(progress, "change"))
+        objects = compare_objects(aligned, pair.layers, work, wish.tolerance)
+        failed = _failed(pair, drawn)
+        target = Target(
+            wish.final, pair.grid.crs, legend_of(aligned, wanted), _recipe(drawn, pair, wish)
+        )
+        more = []
+        if any(c.kind == "object" for c in classes):
+            more = [object_layer(objects, pair.layers, classes, pair.grid)]
+        count = write_layers(target, _layer(drawn, aligned, wanted), failed, place, more)
     shift = _shift(dates)
-    failed = _failed(pair, drawn)
-    more = [object_layer(objects, pair.layers, classes, pair.grid)]
-    target = Target(wish.final, pair.grid.crs, legend_of(aligned, wanted),
-                    _recipe(drawn, pair, wish))  # fmt: skip
-    has_objects = any(c.kind == "object" for c in classes)
-    count = write_layers(
-        target, _layer(drawn, aligned, wanted), failed, place, more if has_objects else []
-    )
-    shutil.rmtree(work)
     return Change(
         wish.final,
         count,
@@ -325,6 +325,20 @@ def _compare(
         tuple(name for name, *_ in failed),
         keeper,
     )
+
+
+@contextmanager
+def _work(place: RunFolder) -> Iterator[Path]:
+    """Yield a folder that stays if the run is stopped, so that the next one goes on."""
+    work = place.path / _WORK
+    work.mkdir(exist_ok=True)
+    try:
+        yield work
+    except GeosegError as error:
+        if error.exit_code == BAD_INPUT:
+            shutil.rmtree(work)
+        raise
+    shutil.rmtree(work)
 
 
 def _draw(

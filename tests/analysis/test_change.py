@@ -5,6 +5,7 @@ import json
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -131,6 +132,21 @@ def test_every_edit_is_found_to_the_hectare(maps, run, tmp_path):
     assert len(sums) == 0
     assert (features["class"] == features["before"] + " -> " + features["after"]).all()
     assert not (tmp_path / "c.gpkg.geoseg").exists()
+
+
+def test_a_geopackage_holds_the_matrix_and_can_be_exported(maps, run, tmp_path):
+    done = change(*maps, out=tmp_path / "c.gpkg")
+    rows = pyogrio.read_dataframe(done.path, layer="transitions")
+    ha = rows.pivot_table(index="before", columns="after", values="ha", fill_value=0)
+    for before in ha.index:
+        for after in ha.columns:
+            assert ha.loc[before, after] == pytest.approx(done.matrix.loc[before, after])
+    assert rows["px"].sum() == HEIGHT * WIDTH
+    for name in ("e.parquet", "e.tif", "e.qgz", "e.fgb"):
+        code, _, err = run("export", done.path, "--to", tmp_path / name)
+        assert code == 0, err
+    copied = gpd.read_parquet(tmp_path / "e.parquet")
+    assert {"before", "after"} <= set(copied.columns)
 
 
 def test_objects_have_their_ids_and_outlines(maps, tmp_path):

@@ -160,8 +160,8 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         before: The earlier date: a raster, or a layer of polygons with classes.
         after: The later one, of the same kind.
         legend: What to look for in rasters: `"forest, water"` or a Legend.
-        out: `.gpkg` (with a layer `objects`), `.parquet`, `.fgb` or `.geojson`; a temporary file
-            where None.
+        out: `.gpkg` (with layers `objects` and `transitions`), `.parquet`, `.fgb` or `.geojson`; a
+            temporary file where None.
         unchanged: Draw what stayed the same class, too.
         tolerance: Part of an object's area by which it may change and be the same.
         before_raster: The raster of a layer that does not name it, or that has moved.
@@ -308,9 +308,9 @@ def _compare(
         target = Target(
             wish.final, pair.grid.crs, legend_of(aligned, wanted), _recipe(drawn, pair, wish)
         )
-        more = []
+        more = [matrix.layer()]
         if any(c.kind == "object" for c in classes):
-            more = [object_layer(objects, pair.layers, classes, pair.grid)]
+            more.insert(0, object_layer(objects, pair.layers, classes, pair.grid))
         count = write_layers(target, _layer(drawn, aligned, wanted), failed, place, more)
     shift = _shift(dates)
     return Change(
@@ -372,13 +372,18 @@ def _draw(
 
 
 def _recipe(drawn: Path, pair: Pair, wish: _Wish) -> str:
-    """Return what made the map: the engine's recipe, and what was asked for in words."""
+    """Return what made the map: the engine's recipe, and what was asked for in words.
+
+    The later raster is named as the raster: the map is on its grid, and is shown on it.
+    """
     facts = json.loads(open_map(drawn).made_by().text)
-    asked = {
-        **pair.asked,
-        "unchanged": wish.unchanged,
-        "tolerance": wish.tolerance,
-    }
+    asked = {**pair.asked, "unchanged": wish.unchanged, "tolerance": wish.tolerance}
+    later = pair.layers[1].map
+    if later is not None and later.recipe is not None:
+        for number, path in enumerate(later.recipe.rasters):
+            facts[f"raster.source.{number}"] = {"path": path}
+        known = {k: later.recipe.asked[k] for k in ("bands", "sensor") if k in later.recipe.asked}
+        facts["asked"] |= known
     return json.dumps({**facts, "change": asked}, sort_keys=True)
 
 

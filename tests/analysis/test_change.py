@@ -9,7 +9,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-from scenes import GEOREF, UTM, ByIdentity
+from scenes import GEOREF, UTM, ByIdentity, instances
 
 import geoseg
 from geoseg import LandClass, Legend
@@ -360,6 +360,39 @@ def test_two_rasters_are_segmented_alike_and_their_maps_are_kept(run, caplog, tm
     code, _, err = run("rerun", out)
     assert code == 2
     assert "geoseg change" in err
+
+
+class Clouds:
+    """Knows cloud: the number 99."""
+
+    identity, halo_px = "clouds", 0
+
+    def segment(self, tiles):
+        place = [(slice(0, t.valid.shape[0]), slice(0, t.valid.shape[1])) for t in tiles]
+        return [instances([(p, t.data[0] == 99, 0)]) for p, t in zip(place, tiles, strict=True)]
+
+
+def test_ground_under_clouds_is_not_compared(tmp_path):
+    before, after = scene()
+    cloudy = np.zeros(before.shape, bool)
+    cloudy[15:50, 5:90] = True
+    sources = [write(tmp_path / "a.tif", np.where(cloudy, 99, before)),
+               write(tmp_path / "b.tif", after)]  # fmt: skip
+    options = {"backend": ByIdentity(CLASSES + (0,) * 99), "tile": 64, "overlap": 16}
+    done = change(*sources, LEGEND, out=tmp_path / "c.gpkg", mask_clouds=Clouds(), **options)
+    clear = crosstab(before, after, ~cloudy)
+    np.testing.assert_allclose(done.matrix.iloc[:4, :4], clear, rtol=1e-6)
+    assert done.not_compared_ha == pytest.approx(crosstab(before, after, cloudy).sum())
+    assert not any("clouds" in note for note in done.notes)
+    # A map alone does not say where clouds were.
+    maps = [tmp_path / f"c_{side}.gpkg" for side in ("before", "after")]
+    told = change(*maps, out=tmp_path / "d.gpkg")
+    assert told.not_compared_ha == 0
+    assert sum("--mask-clouds" in note for note in told.notes) == 2
+    # Of a model in memory nobody knows if it is the same.
+    done.path.unlink()
+    with pytest.raises(OutputError, match="is no map of"):
+        change(*sources, LEGEND, out=done.path, **options)
 
 
 def far(layer):

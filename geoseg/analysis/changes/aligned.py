@@ -7,7 +7,7 @@ of the polygon that holds its centre; where an object lies on a cover, that of t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,15 +133,23 @@ def align(
     """
     asked = None
     if area is not None:
-        asked = _burnt(folder / "asked.tif", grid, "uint8", area.polygons)
+        asked = _burnt(folder / "asked.tif", grid, [area.polygons])
     made = [_date(date, classes, grid, folder / f"date{k}.tif") for k, date in enumerate(dates)]
     burnt, digests = zip(*made, strict=True)
     return Aligned(grid, classes, burnt, asked, digests)
 
 
-def _burnt(path: Path, grid: Frame, dtype: str, shapes: Geometries) -> Burnt:
-    burn(path, grid, dtype, [(shapes, np.ones(len(shapes), np.int64))])
+def _burnt(path: Path, grid: Frame, batches: Iterable[Geometries]) -> Burnt:
+    burn(path, grid, "uint8", ((shapes, np.ones(len(shapes), np.int64)) for shapes in batches))
     return Burnt(path, grid)
+
+
+def _lost(seen: Seen, grid: Frame) -> Iterator[Geometries]:
+    """Yield what hides the ground."""
+    yield seen.failed
+    if seen.clouds is not None:
+        for _, shapes, _ in seen.clouds.in_pixels(grid):
+            yield shapes
 
 
 def _date(date: Date, classes: tuple[LandClass, ...], grid: Frame, path: Path) -> tuple[Burnt, str]:
@@ -166,19 +174,19 @@ def _painted(
 
 def _hide(seen: Seen, grid: Frame, path: Path) -> str:
     """Mark what was not seen; returns the SHA-256 of all pixels."""
-    looked, failed = None, None
+    looked, lost = None, None
     if seen.looked is not None:
-        looked = _burnt(path.with_suffix(".looked.tif"), grid, "uint8", seen.looked)
-    if len(seen.failed):
-        failed = _burnt(path.with_suffix(".failed.tif"), grid, "uint8", seen.failed)
+        looked = _burnt(path.with_suffix(".looked.tif"), grid, [seen.looked])
+    if len(seen.failed) or seen.clouds is not None:
+        lost = _burnt(path.with_suffix(".lost.tif"), grid, _lost(seen, grid))
     digest = hashlib.sha256()
     with rasterio.open(path, "r+") as target:
         for window in _rows(grid):
             where = RasterioWindow(0, window.y0, grid.width, window.height)
             codes = target.read(1, window=where)
             hidden = np.zeros(codes.shape, bool)
-            if failed is not None:
-                hidden |= failed.read(window) > 0
+            if lost is not None:
+                hidden |= lost.read(window) > 0
             if looked is not None:
                 hidden |= looked.read(window) == 0
             if seen.raster is not None:
@@ -187,7 +195,7 @@ def _hide(seen: Seen, grid: Frame, path: Path) -> str:
             if hidden.any():
                 target.write(codes, 1, window=where)
             digest.update(codes.tobytes())
-    for burnt in (looked, failed):
+    for burnt in (looked, lost):
         if burnt is not None:
             burnt.path.unlink()
     return digest.hexdigest()

@@ -45,6 +45,7 @@ from geoseg.analysis.changes.seen import seen_of
 from geoseg.analysis.changes.shift import Shift, measure_shift
 from geoseg.analysis.classed import CLASS_COLUMN
 from geoseg.aoi import find_area
+from geoseg.backends import Backend
 from geoseg.config import Finish, ModelOptions
 from geoseg.errors import ConfigError, GeosegError, OutputError
 from geoseg.export.place import check_output
@@ -128,9 +129,9 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
     after_raster: str | None = None,
     column: str = CLASS_COLUMN,
     maps: str | Path | None = None,
-    backend: str | None = None,
+    backend: str | Backend | None = None,
     models: ModelOptions | None = None,
-    mask_clouds: str | None = None,
+    mask_clouds: str | Backend | None = None,
     threshold: float | None = None,
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
@@ -171,7 +172,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
             output where None.
         backend: As `geoseg.segment`, for rasters (spectral).
         models: Likewise.
-        mask_clouds: Likewise.
+        mask_clouds: Likewise; ground that is hidden at either date is not compared.
         threshold: Likewise.
         bands: Likewise, the same for both.
         sensor: Likewise.
@@ -295,8 +296,8 @@ def _compare(
     aoi = wish.drawing["aoi"]
     area = None if aoi is None else find_area(aoi, pair.grid)
     dates = [
-        Date(layer, seen_of(layer, pair.grid, raster))
-        for layer, raster in zip(pair.layers, pair.rasters, strict=True)
+        Date(layer, seen_of(layer, pair.grid, raster, clouds))
+        for layer, raster, clouds in zip(pair.layers, pair.rasters, pair.clouds, strict=True)
     ]
     with _work(place) as work:
         aligned = align(dates, classes, pair.grid, work, area)

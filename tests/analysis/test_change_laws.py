@@ -14,7 +14,7 @@ from geoseg.analysis.changes.aligned import UNSEEN, Date, align, common_classes
 from geoseg.analysis.changes.ground import pixels_m2
 from geoseg.analysis.changes.matrix import transition_matrix
 from geoseg.analysis.changes.polygons import BothDates, backend_of, legend_of, name_of
-from geoseg.analysis.changes.seen import Seen, common_ground, pixel_of, valid_at
+from geoseg.analysis.changes.seen import Seen, beyond_ha, common_ground, pixel_of, valid_at
 from geoseg.analysis.classed import open_classed
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.window import Window
@@ -159,6 +159,20 @@ def test_validity_is_that_of_the_pixel_under_the_centre():
     assert not good[~inside].any()
     part = Window(17, 5, 101, 64)
     assert (valid_at(raster, grid, part) == good[5:64, 17:101]).all()
+
+
+def test_ground_that_the_later_grid_does_not_reach_is_measured():
+    made = Frame(50, 40, GEOREF, horizontal_wkt(UTM))
+    whole = made.measure(np.array([shapely.box(0, 0, 50, 40)]))[0][0] / 1e4
+    half = made.measure(np.array([shapely.box(0, 0, 20, 40)]))[0][0] / 1e4
+    east = Frame(90, 90, Affine(10, 0, 500_200, 0, -10, 5_000_100), horizontal_wkt(UTM))
+    assert beyond_ha(made, east) == pytest.approx(half)
+    assert common_ground(made, east) == Window(0, 10, 30, 50)
+    far = Frame(90, 90, Affine(10, 0, 600_200, 0, -10, 5_000_100), horizontal_wkt(UTM))
+    assert beyond_ha(made, far) == pytest.approx(whole)
+    assert common_ground(made, far).area == 0
+    around = Frame(90, 90, Affine(0.0002, 0, 14.99, 0, -0.0002, 45.16), horizontal_wkt("EPSG:4326"))
+    assert beyond_ha(made, around) == beyond_ha(made, made) == 0
 
 
 def test_a_much_finer_raster_is_read_in_small_parts(monkeypatch):

@@ -41,7 +41,7 @@ from geoseg.analysis.changes.polygons import (
     legend_of,
     name_of,
 )
-from geoseg.analysis.changes.seen import seen_of
+from geoseg.analysis.changes.seen import beyond_ha, seen_of
 from geoseg.analysis.changes.shift import Shift, measure_shift
 from geoseg.analysis.classed import CLASS_COLUMN
 from geoseg.aoi import find_area
@@ -434,6 +434,14 @@ def _notes(
             f"{pair.layers[0].name} is on another grid: it was resampled on the later grid "
             f"({pair.grid.width} x {pair.grid.height} pixels)"
         )
+        left = beyond_ha(frames[0], pair.grid)
+        if left > 0:
+            notes.append(
+                f"{left:.2f} ha of {pair.layers[0].name} lie outside of the later grid: they are "
+                "not compared, and not in the matrix"
+            )
+    if frames[1] is None and frames[0] == pair.grid:
+        notes.append(f"{pair.layers[1].name} has no grid: compared on that of the earlier date")
     if shift is not None and (warning := shift.warning()):
         notes.append(warning)
     if sum(objects.not_compared):

@@ -119,6 +119,16 @@ def common_ground(made: Frame, grid: Frame) -> Window:
     return Window(*low.astype(int).tolist(), *high.astype(int).tolist())
 
 
+def beyond_ha(made: Frame, grid: Frame) -> float:
+    """Return the hectares of a raster's ground that a grid does not reach."""
+    whole = shapely.box(0, 0, made.width, made.height)
+    rest = shapely.difference(whole, shapely.union_all(outline(grid, made, "the later date")))
+    # A hair's breadth is no ground: coordinates are rounded.
+    if rest.area < _HAIR * whole.area:
+        return 0.0
+    return float(made.measure(np.array([rest], object))[0][0]) / 1e4
+
+
 def _area(layer: Classed, place: str | None, grid: Frame) -> tuple[Geometries | None, list[str]]:
     """Return the area of interest of a map."""
     if place is None:

@@ -1,5 +1,6 @@
 """Every edit of a scene is found, to the hectare; what cannot be compared is refused or told."""
 
+import inspect
 import json
 
 import geopandas as gpd
@@ -12,7 +13,7 @@ import shapely
 from scenes import GEOREF, UTM, ByIdentity, instances
 
 import geoseg
-from geoseg import LandClass, Legend
+from geoseg import LandClass, Legend, cli_change
 from geoseg.analysis import change
 from geoseg.analysis.changes.polygons import Transitions
 from geoseg.errors import ConfigError, GeosegError, OutputError
@@ -311,6 +312,24 @@ def test_a_run_that_was_stopped_goes_on(maps, tmp_path, monkeypatch):
     same = (done.features().geometry.normalize() == whole.features().geometry.normalize()).all()
     assert same
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.gpkg", "whole.gpkg"]
+
+
+def test_another_comparison_that_was_stopped_is_in_nobodys_way(maps, tmp_path):
+    def stop(step, done, _total):
+        if step == "change detect" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        change(*maps, out=tmp_path / "c.gpkg", tile=32, progress=stop)
+    done = change(*maps, out=tmp_path / "c.gpkg", unchanged=True)
+    assert "forest -> forest" in set(done.features()["class"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.gpkg"]
+
+
+def test_the_command_has_the_defaults_of_the_function():
+    mine, own = (inspect.signature(f).parameters for f in (cli_change.change, change))
+    for name in ("tolerance", "column", "small", "columns", "workers"):
+        assert (mine[name].default or None) == (own[name].default or None), name
 
 
 def colours(path, image):

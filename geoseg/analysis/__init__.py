@@ -9,14 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.analysis.changes.compare import change
     from geoseg.analysis.figures import explore, plot
 
 _HOME = {
+    "change": "geoseg.analysis.changes.compare",
     "explore": "geoseg.analysis.figures",
     "plot": "geoseg.analysis.figures",
 }
 
-__all__ = ["explore", "plot"]
+__all__ = [
+    "change",
+    "explore",
+    "plot",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.export.burn import burn, strips
+from geoseg.export.burn import burn, lean, strips
 from geoseg.export.check import LostError
 from geoseg.export.read import Map
 from geoseg.export.single import put
@@ -30,9 +30,6 @@ from geoseg.export.style import rgb
 from geoseg.export.write import Place
 from geoseg.frame import Frame
 from geoseg.legend import Legend
-
-CACHE_BYTES = 64 * 2**20
-"""What GDAL keeps of decoded blocks."""
 
 
 def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
@@ -50,8 +47,7 @@ def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
     """
 
     def make(part: Path) -> list[int]:
-        # GDAL would keep 5 % of the machine's memory.
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        with lean():
             return fill(part)
 
     def fill(part: Path) -> list[int]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME: dict[str, str] = {}
+_HOME = {"stats": "geoseg.analysis.landscape"}
 
-__all__: list[str] = []
+__all__ = ["stats"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME = {"stats": "geoseg.analysis.landscape"}
+_HOME = {
+    "Plan": "geoseg.analysis.design",
+    "accuracy": "geoseg.analysis.assess",
+    "sample": "geoseg.analysis.design",
+    "save_sample": "geoseg.analysis.form",
+    "stats": "geoseg.analysis.landscape",
+}
 
-__all__ = ["stats"]
+__all__ = ["Plan", "accuracy", "sample", "save_sample", "stats"]
 
 
 def __getattr__(name: str) -> Any:

@@ -61,7 +61,7 @@ class Plan:
     """User's accuracy that is expected, 0..1: of all strata, or by stratum; `""` of the others."""
     min_per_class: int | None = None
     """Least points in a stratum; where None USUAL_LEAST, or half of an equal part if that is less.
-    A stratum with fewer pixels gets one in each."""
+    A stratum with fewer pixels gets a point in each."""
     seed: int = 0
     """The same seed draws the same points, and with a larger `n` the same and more."""
 
@@ -90,8 +90,14 @@ class Plan:
                 else f"--expected is for {what}; leave it out"
             )
 
-    def counts(self, sizes: Mapping[str, float]) -> dict[str, int]:
-        """Return how many points each stratum gets, by its ground.
+    def counts(
+        self, sizes: Mapping[str, float], most: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """Return how many points each stratum gets.
+
+        Args:
+            sizes: Its ground, in any unit.
+            most: How many there are in it; no end of them where None.
 
         Raises:
             ConfigError: There are too few points, or an expected accuracy is missing or odd.
@@ -110,7 +116,7 @@ class Plan:
             weights = dict.fromkeys(sizes, 1.0)
         elif self.allocation == "neyman":
             weights = spreads(sizes, expected)
-        return allocate(weights, count, least)
+        return allocate(weights, count, least, most)
 
     def _expected(self, sizes: Mapping[str, float]) -> dict[str, float]:
         given = self.expected if isinstance(self.expected, Mapping) else {"": self.expected or 0.0}
@@ -236,9 +242,9 @@ def _planned(laid: Laid, plan: Plan) -> pd.DataFrame:
         has = "no pixel" if pixels[k] == 0 else f"only {pixels[k]} pixel"
         log.warning("stratum '%s' has %s, and is left out of the sample", laid.names[k], has)
     known = {laid.names[k]: float(sizes[k]) for k in np.flatnonzero(large).tolist()}
-    counts = plan.counts(known)
+    counts = plan.counts(known, dict(zip(laid.names, pixels.tolist(), strict=True)))
     wanted = np.array([counts.get(name, 0) for name in laid.names])
-    for k in np.flatnonzero(wanted > pixels).tolist():
+    for k in np.flatnonzero(large & (wanted == pixels)).tolist():
         log.warning(
             "stratum '%s' has %d pixels only: all of them are points", laid.names[k], pixels[k]
         )
@@ -249,7 +255,7 @@ def _planned(laid: Laid, plan: Plan) -> pd.DataFrame:
             "area_ha": sizes if placed else np.full(len(sizes), np.nan),
             "share": sizes / sizes[large].sum(),
             "pixels": pixels,
-            "points": np.minimum(wanted, pixels),
+            "points": wanted,
         }
     )
 

@@ -154,7 +154,7 @@ class _Design:
         # Linearised: the ratio is as sure as the mean of what is left of y beside R x.
         left = above - value * below
         counts = self._counts()
-        spread = self._means(left**2) - self._means(left) ** 2
+        spread = self._means((left - self._means(left)[self.stratum]) ** 2)
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = (1 - counts / self.units) * spread / (counts - 1)
         seen = self.weight > 0
@@ -210,7 +210,9 @@ def spreads(shares: Mapping[str, float], expected: Mapping[str, float]) -> dict[
     return {n: share * (expected[n] * (1 - expected[n])) ** 0.5 for n, share in shares.items()}
 
 
-def allocate(weights: Mapping[str, float], count: int, least: int) -> dict[str, int]:
+def allocate(
+    weights: Mapping[str, float], count: int, least: int, most: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Return how many units to look at in each stratum.
 
     Each gets its part by weight; those that would get less than `least` get that, as Olofsson et
@@ -220,6 +222,7 @@ def allocate(weights: Mapping[str, float], count: int, least: int) -> dict[str, 
         weights: Of each stratum, at least one above 0: its area, `spreads`, or the same for all.
         count: Units in all.
         least: Least number in a stratum.
+        most: How many there are in each, whatever `least`; what is left goes to the others.
 
     Raises:
         ConfigError: There are too few units for so many strata.
@@ -244,4 +247,8 @@ def allocate(weights: Mapping[str, float], count: int, least: int) -> dict[str, 
     left = count - sum(found.values())
     for k in range(left):
         found[rests[k % len(rests)]] += 1
-    return found
+    whole = {n: most[n] for n in weights if most is not None and found[n] > most[n]}
+    others = {name: w for name, w in weights.items() if name not in whole}
+    if whole and others:
+        found = {**whole, **allocate(others, count - sum(whole.values()), least, most)}
+    return {name: whole.get(name, found[name]) for name in weights}

@@ -105,6 +105,12 @@ def test_every_unit_is_given_and_no_stratum_is_forgotten(weights, least, more):
             ) * (1 + 1e-9)
 
 
+def test_a_stratum_gives_no_more_units_than_it_has():
+    found = allocate({"A": 1, "B": 1, "C": 2}, 100, 20, {"A": 7, "B": 24, "C": 500})
+    assert found == {"A": 7, "B": 24, "C": 69}
+    assert allocate({"A": 1, "B": 1}, 100, 20, {"A": 7, "B": 24}) == {"A": 7, "B": 24}
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,16 @@ from geoseg.analysis.classed import CLASS_COLUMN, Classed, open_classed
 from geoseg.analysis.design import REFERENCE, Design
 from geoseg.analysis.estimators import Accuracy, estimate
 from geoseg.analysis.form import design_in
-from geoseg.analysis.ground import UNMAPPED, Laid, census, find_ground, frame_of, lay, whole
+from geoseg.analysis.ground import (
+    UNMAPPED,
+    Laid,
+    census,
+    find_ground,
+    frame_of,
+    lay,
+    whole,
+    workshop,
+)
 from geoseg.errors import ConfigError
 from geoseg.frame import Frame
 from geoseg.reproject import horizontal
@@ -133,8 +141,7 @@ def accuracy(
         MapError: The map is damaged or in use.
     """
     found = open_classed(layer, "MAP", column=column)
-    with TemporaryDirectory(prefix="geoseg-") as name:
-        folder = Path(name)
+    with workshop() as folder:
         if design is None and isinstance(points, str | Path):
             design = design_in(points)
         if design is None:

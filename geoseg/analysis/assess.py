@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyproj
 import shapely
 from numpy.typing import NDArray
 
@@ -35,7 +34,7 @@ from geoseg.analysis.ground import (
 )
 from geoseg.errors import ConfigError
 from geoseg.frame import Frame
-from geoseg.reproject import horizontal
+from geoseg.reproject import horizontal, points_in_pixels
 from geoseg.vectors import check_both_placed, read_layer
 
 if TYPE_CHECKING:
@@ -172,11 +171,7 @@ def _read(points: str | Path | gpd.GeoDataFrame, column: str, frame: Frame) -> _
         raise ConfigError(f"{source} holds {kinds}; POINTS takes points")
     crs = None if table.crs is None else horizontal(table.crs, source)
     check_both_placed(crs, source, frame.crs)
-    xy = shapely.get_coordinates(places)
-    if crs is not None and frame.crs is not None:
-        to_map = pyproj.Transformer.from_crs(crs, frame.crs, always_xy=True)
-        xy = np.column_stack(to_map.transform(xy[:, 0], xy[:, 1]))
-    pixels = np.floor(frame.to_pixels(xy))
+    pixels = np.floor(points_in_pixels(shapely.get_coordinates(places), crs, frame, source))
     # Where there is no such place in the map's CRS, it is outside.
     pixels = np.nan_to_num(pixels, nan=-1, posinf=-1, neginf=-1).clip(-1, 2**40)
     words = [None if pd.isna(v) else " ".join(str(v).split()) or None for v in table[column]]

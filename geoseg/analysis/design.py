@@ -181,6 +181,8 @@ class Sample:
     and empty `reference` and `note`."""
     design: Design
     """How they were drawn."""
+    classes: tuple[str, ...]
+    """What a reference may be: the classes of the map, and `(unmapped)` for none of them."""
 
 
 def sample(
@@ -201,7 +203,8 @@ def sample(
         column: The column of the classes, where the map is not of geoseg.
 
     Returns:
-        The points. Ground without a polygon is the stratum `(unmapped)`.
+        The points. Ground without a polygon is the stratum `(unmapped)`; so is ground under clouds
+        that were masked, and that of tiles that failed.
 
     Raises:
         ConfigError: The plan cannot be met, or a layer not be read.
@@ -229,7 +232,7 @@ def sample(
         points = _points(ground.frame, drawn, columns, plan.seed)
         kept = table[table["points"] > 0].reset_index(drop=True)
         design = Design(kept, plan.seed, found.name, mapped.digest(), by_class)
-    return Sample(points, design)
+    return Sample(points, design, mapped.names)
 
 
 def _planned(laid: Laid, plan: Plan) -> pd.DataFrame:

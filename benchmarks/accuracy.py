@@ -167,7 +167,7 @@ def sampled_coverage(draws: int) -> dict[str, float]:
         out = Path(folder) / "map.gpkg"
         geoseg.segment(raster, legend, backend=Known(), out=out, tile=64, overlap=8)
         for seed in range(draws):
-            found = sample(out, Plan(n=200, seed=seed))
+            found = sample(out, Plan(n=300, seed=seed))
             points = found.points.geometry
             cell = ((5e6 - points.y) // 10).astype(int), ((points.x - 5e5) // 10).astype(int)
             seen = found.points.assign(reference=np.array(KINDS)[truth[cell]])

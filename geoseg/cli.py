@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import interrupts
+from geoseg.cli_accuracy import accuracy
 from geoseg.cli_change import change
 from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
@@ -44,6 +45,8 @@ from geoseg.cli_options import (
 from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_rerun import rerun
+from geoseg.cli_sample import sample
+from geoseg.cli_stats import stats
 from geoseg.cli_status import status
 from geoseg.errors import INCOMPLETE, ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
@@ -336,6 +339,9 @@ app.command()(status)
 app.command()(export)
 app.command()(change)
 app.command()(rerun)
+app.command()(stats)
+app.command()(sample)
+app.command()(accuracy)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")
 

@@ -9,19 +9,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.analysis.assess import accuracy
     from geoseg.analysis.changes.compare import change
+    from geoseg.analysis.design import Plan, sample
     from geoseg.analysis.figures import explore, plot
+    from geoseg.analysis.form import save_sample
+    from geoseg.analysis.landscape import stats
 
 _HOME = {
+    "Plan": "geoseg.analysis.design",
+    "accuracy": "geoseg.analysis.assess",
     "change": "geoseg.analysis.changes.compare",
     "explore": "geoseg.analysis.figures",
     "plot": "geoseg.analysis.figures",
+    "sample": "geoseg.analysis.design",
+    "save_sample": "geoseg.analysis.form",
+    "stats": "geoseg.analysis.landscape",
 }
 
 __all__ = [
+    "Plan",
+    "accuracy",
     "change",
     "explore",
     "plot",
+    "sample",
+    "save_sample",
+    "stats",
 ]
 
 

@@ -42,6 +42,7 @@ from geoseg.cli_options import (
 from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_rerun import rerun
+from geoseg.cli_stats import stats
 from geoseg.cli_status import status
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
@@ -335,6 +336,7 @@ def demo(
 app.command()(status)
 app.command()(export)
 app.command()(rerun)
+app.command()(stats)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")
 

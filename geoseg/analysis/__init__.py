@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geoseg.analysis.figures import explore, plot
+    from geoseg.analysis.landscape import stats
 
 _HOME = {
     "explore": "geoseg.analysis.figures",
     "plot": "geoseg.analysis.figures",
+    "stats": "geoseg.analysis.landscape",
 }
 
-__all__ = ["explore", "plot"]
+__all__ = ["explore", "plot", "stats"]
 
 
 def __getattr__(name: str) -> Any:

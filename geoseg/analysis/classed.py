@@ -5,6 +5,7 @@ A map of geoseg is read batch by batch, whatever its size; another layer is read
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area import Geometries, polygonal
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 
 CLASS_COLUMN = "class"
+
+GRID_PX = 4096
+"""Pixels along the longer side of a layer that does not say of what raster it is."""
 
 _WANTS = "polygons that have a class"
 
@@ -157,7 +162,7 @@ def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> C
         score = frame["score"].to_numpy(dtype=np.float64, na_value=np.nan)
     own = set(COLUMNS) <= set(frame.columns)
     ids = frame["id"].to_numpy(np.int64) if own else np.arange(1, len(frame) + 1)
-    batch = Batch(ids, np.searchsorted(classes, names), score, _valid(frame, name, option))
+    batch = Batch(ids, np.searchsorted(classes, names), score, valid_polygons(frame, name, option))
     crs = None if frame.crs is None else horizontal(frame.crs, name)
     try:
         land = tuple(LandClass(name=c) for c in classes)
@@ -166,8 +171,17 @@ def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> C
     return Classed(name, crs, land, len(frame), None, lambda: iter([batch]))
 
 
-def _valid(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:
-    """Return flat, valid multipolygons."""
+def valid_polygons(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:
+    """Return (n,) flat, valid (multi)polygons of a layer.
+
+    Args:
+        frame: The layer.
+        name: What to call it in messages.
+        option: What takes it, for messages.
+
+    Raises:
+        ConfigError: It holds something else, or coordinates that are no numbers.
+    """
     shapes: Geometries = shapely.force_2d(frame.geometry.to_numpy())
     kinds = set(frame.geometry.geom_type) - {"Polygon", "MultiPolygon"}
     if kinds:
@@ -181,3 +195,28 @@ def _valid(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:
         mended = shapely.make_valid(shapes[k], method="structure", keep_collapsed=False)
         shapes[k] = shapely.multipolygons(polygonal(shapely.get_parts(np.array([mended]))))
     return shapes
+
+
+def grid_of(found: Classed) -> Frame:
+    """Return the pixels of a map's raster; of another layer, a grid over its bounding box.
+
+    Raises:
+        MapError: It holds no polygons, and does not say where it lies.
+    """
+    if found.frame is not None:
+        return found.frame
+    boxes = [shapely.total_bounds(batch.shape) for batch in found.batches() if len(batch.id)]
+    if not boxes:
+        raise MapError(f"{found.name} holds no polygons, and does not tell of what raster it is")
+    x0, y0 = np.min(boxes, axis=0)[:2].tolist()
+    x1, y1 = np.max(boxes, axis=0)[2:].tolist()
+    side = max(x1 - x0, y1 - y0) / GRID_PX
+    width, height = math.ceil((x1 - x0) / side), math.ceil((y1 - y0) / side)
+    # Not quite square, so that they fit.
+    transform = Affine((x1 - x0) / width, 0, x0, 0, -(y1 - y0) / height, y1)
+    return Frame(width, height, transform, found.crs)
+
+
+def missing(found: Classed) -> int:
+    """Return how many tiles failed and are missing in it; 0 of a layer that is no map of geoseg."""
+    return 0 if found.map is None else len(found.map.failed())

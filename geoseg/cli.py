@@ -41,6 +41,7 @@ from geoseg.cli_options import (
 )
 from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
+from geoseg.cli_report import report
 from geoseg.cli_rerun import rerun
 from geoseg.cli_stats import stats
 from geoseg.cli_status import status
@@ -337,6 +338,7 @@ app.command()(status)
 app.command()(export)
 app.command()(rerun)
 app.command()(stats)
+app.command()(report)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")
 

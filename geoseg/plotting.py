@@ -97,13 +97,18 @@ def plot(
     return ax
 
 
-def _new_axes(frame: Frame) -> Axes:
-    import matplotlib.pyplot as plt
-
+def figure_size(frame: Frame) -> tuple[float, float]:
+    """Return width and height in inches of a figure that a map fits into, with its legend."""
     left, right, low, high = _extent(frame)
     wide = min(max((right - left) / (high - low) / _aspect(frame), 0.3), 3.0)
     width, height = (_SIDE_IN, _SIDE_IN / wide) if wide > 1 else (_SIDE_IN * wide, _SIDE_IN)
-    _, ax = plt.subplots(figsize=(width + _MARGIN_IN, height + 1), layout="constrained")
+    return width + _MARGIN_IN, height + 1
+
+
+def _new_axes(frame: Frame) -> Axes:
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots(figsize=figure_size(frame), layout="constrained")
     return ax
 
 

@@ -45,7 +45,7 @@ LAYERS = (
      "plotting", "webmap"),
     ("preview", "demo", "qgis", "qgis_profile"),
     ("cli", "cli_export", "cli_rerun", "cli_models", "cli_options", "cli_progress", "cli_qgis",
-     "cli_stats", "cli_status", "__main__"),
+     "cli_report", "cli_stats", "cli_status", "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

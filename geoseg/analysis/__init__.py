@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geoseg.analysis.figures import explore, plot
     from geoseg.analysis.landscape import stats
+    from geoseg.analysis.reporting import report
 
 _HOME = {
     "explore": "geoseg.analysis.figures",
     "plot": "geoseg.analysis.figures",
+    "report": "geoseg.analysis.reporting",
     "stats": "geoseg.analysis.landscape",
 }
 
-__all__ = ["explore", "plot", "stats"]
+__all__ = ["explore", "plot", "report", "stats"]
 
 
 def __getattr__(name: str) -> Any:

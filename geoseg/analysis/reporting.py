@@ -1,0 +1,219 @@
+"""How do the numbers of a map get to those who decide? In one HTML page, to send and to print."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import shapely
+
+from geoseg.analysis.landscape import stats
+from geoseg.analysis.page.areas import areas, by_zone
+from geoseg.analysis.page.document import page
+from geoseg.analysis.page.figures import column, count, percent
+from geoseg.analysis.page.ground import Ground, ground
+from geoseg.analysis.page.opening import Key, alarm, keys, map_figure, title_of
+from geoseg.analysis.page.picture import check_drawing, picture_of
+from geoseg.analysis.page.recipe import recipe_section, short, when_changed
+from geoseg.analysis.page.sources import AREA, sources
+from geoseg.analysis.tables import growing
+from geoseg.errors import GeosegError, MapError, OutputError, RasterError
+from geoseg.export.place import check_place
+from geoseg.export.read import Map, open_map
+from geoseg.export.single import put_bytes
+from geoseg.geotiff import taken
+from geoseg.mosaic import files
+from geoseg.origin import open_origin
+from geoseg.overview import overview
+from geoseg.prepare import destination
+from geoseg.raster import RasterReader
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+
+_ENDINGS = (".html", ".htm")
+
+_NAMED = 8
+"""Classes that are named in a sentence; of more, their number is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A page that was written."""
+
+    path: Path
+    """The file."""
+    failed: int
+    """Tiles that failed and are missing from the map."""
+
+
+def report(  # noqa: PLR0913
+    map: str | Path,  # noqa: A002
+    out: str | Path,
+    *,
+    zones: str | Path | gpd.GeoDataFrame | None = None,
+    title: str | None = None,
+    raster: str | None = None,
+    picture: bool = True,
+    overwrite: bool = False,
+) -> Report:
+    """Write the numbers of a map as one HTML page that fetches nothing, for screen and paper.
+
+    The same inputs give the same bytes.
+
+    Args:
+        map: A .gpkg or .parquet that geoseg wrote.
+        out: The page, .html.
+        zones: Polygons with names, in any CRS: areas are told of each.
+        title: Of the page; the name of the map where None.
+        raster: The raster of the map, where it is not at its place any more.
+        picture: Draw the map over its raster, which needs both the raster and matplotlib.
+        overwrite: Replace a page that is there.
+
+    Raises:
+        MapError: It is no map, does not say what made it, or its raster is not there.
+        ConfigError: The zones cannot be used.
+        OutputError: The page cannot be written.
+        MissingDependencyError: Matplotlib is not installed.
+    """
+    target = _target(out, [map, zones], overwrite=overwrite)
+    found = open_map(Path(map))
+    found.made_by()
+    if picture:
+        check_drawing()
+    by_class = stats(found.path)
+    zoned = None if zones is None else stats(found.path, zones)
+    source = _source(found, raster, needed=picture)
+    body = list(_body(found, source, title, picture=picture, tables=(by_class, zoned)))
+    with growing(target) as place:
+        put_bytes(target, place, [page(title or found.path.stem, body)])
+    return Report(target, len(found.failed()))
+
+
+def _target(out: str | Path, read: list[object], *, overwrite: bool) -> Path:
+    """Return where the page goes.
+
+    Raises:
+        OutputError: It cannot be written there.
+    """
+    target = Path(out)
+    destination(target, "--out")
+    if target.suffix.lower() not in _ENDINGS:
+        raise OutputError(
+            f"output '{target}' has the ending '{target.suffix}'; a report takes .html"
+        )
+    named = [str(source).partition("|layername=")[0] for source in read
+             if isinstance(source, str | os.PathLike)]  # fmt: skip
+    check_place(target, overwrite=overwrite, sources=named)
+    return target
+
+
+def _source(found: Map, raster: str | None, *, needed: bool) -> RasterReader | None:
+    """Return the raster of a map; None where it is not at hand, and nobody needs it."""
+    try:
+        return open_origin(found, raster)
+    except (MapError, RasterError) as error:
+        if raster is None and not needed:
+            return None
+        if raster is None and isinstance(error, MapError):
+            raise MapError(f"{error}, or --no-picture to do without") from error
+        raise
+
+
+def _body(
+    found: Map,
+    source: RasterReader | None,
+    title: str | None,
+    *,
+    picture: bool,
+    tables: tuple[pd.DataFrame, pd.DataFrame | None],
+) -> Iterator[ET.Element]:
+    """Yield what the page shows, from top to bottom."""
+    by_class, zoned = tables
+    recipe = found.made_by()
+    failed = found.failed()
+    seen = None if source is None else overview(source)
+    looked = ground(found, seen)
+    yield title_of(title or found.path.stem, _lead(found, source))
+    if failed:
+        yield alarm(failed, _lost(found))
+    yield keys(_keys(found, by_class, looked))
+    if picture and seen is not None:
+        present = by_class["class"][by_class["count"] > 0].tolist()
+        yield map_figure(picture_of(found, seen), present, _raster_name(found))
+    yield areas(by_class, recipe.legend, looked)
+    if zoned is not None:
+        yield by_zone(zoned, recipe.legend)
+    yield recipe_section(recipe, found.path.name)
+    yield sources([AREA])
+
+
+def _lead(found: Map, source: RasterReader | None) -> str:
+    """Return what the map is and when, in a sentence."""
+    recipe = found.made_by()
+    names = [c.name for c in recipe.legend.classes]
+    what = ", ".join(names) if len(names) <= _NAMED else f"{count(len(names))} classes"
+    version = recipe.facts.get("versions", {}).get("geoseg", "")
+    when = _when(found, source)
+    return f"A map of {what}, made by geoseg {version} of {_raster_name(found)}{when}."
+
+
+def _when(found: Map, source: RasterReader | None) -> str:
+    """Return when the picture was taken, as far as its file tells."""
+    said = None if source is None else _taken(source)
+    if said is not None:
+        return f", dated {said}"
+    raster = found.made_by().raster
+    parts = [v for k, v in sorted(raster.items()) if k.startswith("source.")] or [raster]
+    changed = [day for part in parts if (day := when_changed(part)) is not None]
+    return f", whose file was last changed on {max(changed)[:10]}" if changed else ""
+
+
+def _taken(source: RasterReader) -> str | None:
+    try:
+        return taken(files(source)[0])
+    except GeosegError:
+        return None
+
+
+def _raster_name(found: Map) -> str:
+    paths = found.made_by().rasters
+    if not paths:
+        return "a raster in memory"
+    more = f" and {count(len(paths) - 1)} more" if len(paths) > 1 else ""
+    return short(paths[0]) + more
+
+
+def _keys(found: Map, by_class: pd.DataFrame, looked: Ground) -> list[Key]:
+    """Return the first numbers: how much ground, what most of it is, in what detail."""
+    frame = found.made_by().frame
+    numbers = []
+    ha = float(by_class["landscape_ha"].iloc[0]) * looked.part
+    if math.isfinite(ha):
+        numbers.append(Key(column([ha])[0], "ha", "ground looked at"))
+    if (by_class["count"] > 0).any() and looked.part > 0:
+        first = by_class.loc[by_class["share_pct"].idxmax()]
+        part = percent(float(first["share_pct"]) / 100 / looked.part)
+        numbers.append(Key(part, "%", f"{first['class']}, the largest class"))
+    numbers.append(Key(count(found.count), "", "polygons"))
+    if frame.gsd_m is not None:
+        numbers.append(Key(f"{frame.gsd_m:.3g}", "m", "side of a pixel"))
+    return numbers
+
+
+def _lost(found: Map) -> str:
+    """Return how much ground failed tiles are."""
+    frame = found.made_by().frame
+    outlines = np.array([outline for *_, outline in found.failed()], object)
+    whole = shapely.union_all(shapely.transform(outlines, frame.to_pixels))
+    part = percent(whole.area / (frame.width * frame.height))
+    ha = float(frame.measure(np.array([whole], object))[0][0]) / 1e4
+    size = f"{column([ha])[0]} ha, " if math.isfinite(ha) else ""
+    return f"{size}{part} % of the raster"

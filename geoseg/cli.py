@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import interrupts
+from geoseg.cli_change import change
 from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
 from geoseg.cli_options import (
@@ -336,6 +337,7 @@ def demo(
 
 app.command()(status)
 app.command()(export)
+app.command()(change)
 app.command()(rerun)
 app.command()(stats)
 app.command()(report)

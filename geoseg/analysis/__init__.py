@@ -9,18 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.analysis.changes.compare import change
     from geoseg.analysis.figures import explore, plot
     from geoseg.analysis.landscape import stats
     from geoseg.analysis.reporting import report
 
 _HOME = {
+    "change": "geoseg.analysis.changes.compare",
     "explore": "geoseg.analysis.figures",
     "plot": "geoseg.analysis.figures",
     "report": "geoseg.analysis.reporting",
     "stats": "geoseg.analysis.landscape",
 }
 
-__all__ = ["explore", "plot", "report", "stats"]
+__all__ = ["change", "explore", "plot", "report", "stats"]
 
 
 def __getattr__(name: str) -> Any:

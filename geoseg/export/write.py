@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -62,14 +62,23 @@ def write(target: Target, found: Iterable[Features], failed: Failed, place: Plac
     return write_layers(target, feature_layer(found, target), failed, place)
 
 
-def write_layers(target: Target, features: Layer, failed: Failed, place: Place) -> int:
-    """Write a map whose features are a layer already; else as `write`."""
+def write_layers(
+    target: Target,
+    features: Layer,
+    failed: Failed,
+    place: Place,
+    more: Sequence[Layer] = (),
+) -> int:
+    """Write a map whose features are a layer already; else as `write`.
+
+    Further layers are for a GeoPackage; the other formats hold one.
+    """
     holes = [failed_layer(failed)] if failed else []
     beside = None if format_of(target.path) == "GPKG" else failed_path(target.path)
     told = None
     with scratch(target.path, place.scratch) as folder:
         if beside is None:
-            whole, count = _draft(folder, target.path, [features, *holes], target)
+            whole, count = _draft(folder, target.path, [features, *holes, *more], target)
         else:
             whole, count = _draft(folder, target.path, [features], target)
             told = _draft(folder, beside, holes, target)[0] if holes else None

@@ -1,0 +1,424 @@
+"""In which order is change found? The only file of it that knows.
+
+two dates -> burnt on one grid -> matrix -> polygons -> objects -> written
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoseg.access import Access
+from geoseg.analysis.changes.aligned import Aligned, Date, align, common_classes
+from geoseg.analysis.changes.given import (
+    SIDES,
+    Pair,
+    Segmenting,
+    check_two,
+    of_layers,
+    of_rasters,
+    told,
+)
+from geoseg.analysis.changes.matrix import transition_matrix
+from geoseg.analysis.changes.objects import (
+    TOLERANCE,
+    Objects,
+    compare_objects,
+    in_crs,
+    object_layer,
+)
+from geoseg.analysis.changes.polygons import (
+    BothDates,
+    Transition,
+    backend_of,
+    legend_of,
+    name_of,
+)
+from geoseg.analysis.changes.seen import seen_of
+from geoseg.analysis.changes.shift import Shift, measure_shift
+from geoseg.analysis.classed import CLASS_COLUMN
+from geoseg.aoi import find_area
+from geoseg.config import Finish, ModelOptions
+from geoseg.errors import ConfigError, OutputError
+from geoseg.export.place import check_output
+from geoseg.export.read import open_map
+from geoseg.export.style import class_style
+from geoseg.export.table import LAYER, Failed, Layer, Target
+from geoseg.export.write import write_layers
+from geoseg.prepare import destination, listed, words_asked
+from geoseg.run import segment
+from geoseg.runfolder import RunFolder
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    import pyarrow as pa
+
+    from geoseg.legend import Legend
+    from geoseg.progress import Progress
+
+_WORK = "dates"
+"""Folder in the run folder where the dates lie as rasters while they are compared."""
+
+_COLUMNS = ("compactness", "nearest", "truncated")
+"""Further columns that polygons of change may have: the others are of a raster's light."""
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What changed between two dates."""
+
+    path: Path
+    """The map of change."""
+    count: int
+    """Number of its polygons."""
+    matrix: pd.DataFrame
+    """Hectares by class before (index) and after (columns), with totals: counted in pixels, before
+    any least area of polygons."""
+    not_compared_ha: float
+    """Hectares that one date or both have not seen."""
+    objects: Mapping[str, int]
+    """Objects by what became of them; empty where no class is counted."""
+    objects_not_compared: tuple[int, int]
+    """Objects before and after that the other date has not seen, or too small for the grid."""
+    shift: Shift | None
+    """How far the later raster lies off the earlier one; None where one cannot be opened."""
+    notes: tuple[str, ...]
+    """What is taken for granted, and what to be careful of, a line each."""
+    failed: tuple[str, ...]
+    """Tiles of either date that are missing, and so are not compared."""
+    _keep: Any = field(default=None, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no tile is missing at either date."""
+        return not self.failed
+
+    def features(self) -> gpd.GeoDataFrame:
+        """Return the polygons of change: the columns of a map, `before` and `after`."""
+        return _read(self.path, LAYER)
+
+
+def _read(path: Path, layer: str) -> gpd.GeoDataFrame:
+    import geopandas as gpd
+
+    if path.suffix.lower() == ".parquet":
+        return gpd.read_parquet(path)
+    return gpd.read_file(path, **({"layer": layer} if path.suffix.lower() == ".gpkg" else {}))
+
+
+def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
+    before: str | Path | gpd.GeoDataFrame,
+    after: str | Path | gpd.GeoDataFrame,
+    legend: str | Legend | None = None,
+    *,
+    out: str | Path | None = None,
+    unchanged: bool = False,
+    tolerance: float = TOLERANCE,
+    before_raster: str | None = None,
+    after_raster: str | None = None,
+    column: str = CLASS_COLUMN,
+    maps: str | Path | None = None,
+    backend: str | None = None,
+    models: ModelOptions | None = None,
+    mask_clouds: str | None = None,
+    threshold: float | None = None,
+    bands: str | Mapping[str, int] | None = None,
+    sensor: str | None = None,
+    composite: str | None = None,
+    overlap: int | None = None,
+    tile: int | None = None,
+    aoi: str | Path | gpd.GeoDataFrame | None = None,
+    simplify: str | None = None,
+    smooth: bool = False,
+    min_area: str | None = None,
+    min_hole: str | None = None,
+    small: str | None = None,
+    columns: str | Sequence[str] = (),
+    workers: int = 1,
+    memory: str | int | None = None,
+    overwrite: bool = False,
+    trust_input: bool = False,
+    keep_going: bool = False,
+    progress: Progress | None = None,
+) -> Change:
+    """Find what changed between two dates.
+
+    Both are laid on the pixel grid of the later one. A pixel counts where both dates have seen it:
+    not in nodata, failed tiles, or outside of what either was asked for.
+
+    Args:
+        before: The earlier date: a raster, or a layer of polygons with classes.
+        after: The later one, of the same kind.
+        legend: What to look for in rasters: `"forest, water"` or a Legend.
+        out: `.gpkg` (with a layer `objects`), `.parquet`, `.fgb` or `.geojson`; a temporary file
+            where None.
+        unchanged: Draw what stayed the same class, too.
+        tolerance: Part of an object's area by which it may change and be the same.
+        before_raster: The raster of a layer that does not name it, or that has moved.
+        after_raster: Likewise.
+        column: Of the classes, in layers that are no maps of geoseg.
+        maps: Folder for the maps of rasters, `NAME_before.gpkg` and `NAME_after.gpkg`; beside the
+            output where None.
+        backend: As `geoseg.segment`, for rasters (spectral).
+        models: Likewise.
+        mask_clouds: Likewise.
+        threshold: Likewise.
+        bands: Likewise, the same for both.
+        sensor: Likewise.
+        composite: Likewise.
+        overlap: Likewise.
+        tile: Side of a tile in pixels.
+        aoi: Area of interest: nothing else is compared.
+        simplify: Of the polygons of change, as `geoseg.segment`.
+        smooth: Likewise.
+        min_area: Likewise; the matrix is of all pixels nevertheless.
+        min_hole: Likewise.
+        small: Likewise.
+        columns: Likewise: compactness, nearest, truncated.
+        workers: Number of processes; does not change the result.
+        memory: Most memory, as `"2GB"`.
+        overwrite: Replace outputs that are there.
+        trust_input: As `geoseg.segment`.
+        keep_going: Likewise.
+        progress: Called with (step, done, total).
+
+    Raises:
+        GeosegError: Bad input, found before anything is segmented.
+    """
+    layers = check_two(before, after)
+    final, keeper = destination(out)
+    options = {
+        "backend": backend,
+        "models": models,
+        "mask_clouds": mask_clouds,
+        "threshold": threshold,
+        "bands": bands,
+        "sensor": sensor,
+        "composite": composite,
+        "overlap": overlap,
+    }
+    _check(
+        layers=layers,
+        of_rasters={"legend": legend, "maps": maps, **options},
+        of_layers={"before_raster": before_raster, "after_raster": after_raster},
+    )
+    finish = Finish.build(
+        simplify=simplify,
+        smooth=smooth,
+        min_area=min_area,
+        min_hole=min_hole,
+        small=small,
+        columns=listed(columns),
+    )
+    _check_numbers(tolerance, finish)
+    inputs = [str(s) for s in (before, after) if isinstance(s, str | Path)]
+    check_output(final, overwrite=overwrite, crs="", sources=inputs)
+    access = Access(trust_input=trust_input, keep_going=keep_going)
+    means = {"workers": workers, "memory": memory}
+    if layers:
+        pair = of_layers(before, after, (before_raster, after_raster), column=column, access=access)
+    else:
+        how = Segmenting(
+            words_asked(legend, backend or "spectral", None),
+            {**options, "backend": backend or "spectral", "aoi": aoi, "tile": tile},
+            means,
+            Path(maps) if maps is not None else final.parent,
+            final.stem,
+            overwrite,
+        )
+        pair = of_rasters(str(before), str(after), how, access, progress)
+    drawing = {"tile": tile, "aoi": aoi, **finish.words(), **means}
+    wish = _Wish(final, unchanged, tolerance, drawing)
+    with _place(final) as place:
+        return _compare(pair, wish, place, progress, keeper)
+
+
+def _check(*, layers: bool, of_rasters: Mapping[str, Any], of_layers: Mapping[str, Any]) -> None:
+    """Refuse what would do nothing."""
+    unheeded = of_rasters if layers else of_layers
+    given = next((name for name, value in unheeded.items() if value is not None), None)
+    if given is not None:
+        said = "two maps are compared as they are" if layers else "rasters are given themselves"
+        kind = "rasters" if layers else "maps"
+        raise ConfigError(f"--{given.replace('_', '-')} is for {kind}, and {said}; leave it out")
+
+
+def _check_numbers(tolerance: float, finish: Finish) -> None:
+    if not 0 <= tolerance < 1:
+        raise ConfigError(f"--tolerance {tolerance:g} is outside 0..1; 0.1 is ten per cent")
+    odd = next((name for name in finish.columns if name.lower() not in _COLUMNS), None)
+    if odd is not None:
+        raise ConfigError(
+            f"--columns: '{odd}' is of a raster's light, which change has not; one of: "
+            f"{', '.join(_COLUMNS)}"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wish:
+    final: Path
+    unchanged: bool
+    tolerance: float
+    drawing: Mapping[str, Any]
+    """What is asked of `geoseg.segment` for the polygons."""
+
+
+@contextmanager
+def _place(final: Path) -> Iterator[RunFolder]:
+    """Yield where the output grows, and be the only one who makes it."""
+    place = RunFolder.beside(final)
+    place.check_free()
+    place.tidy()
+    if place.continues():
+        raise OutputError(
+            f"{place.path} is an unfinished run of geoseg segment; finish or remove it, or give "
+            "another --out"
+        )
+    with place.hold():
+        yield place
+
+
+def _compare(
+    pair: Pair, wish: _Wish, place: RunFolder, progress: Progress | None, keeper: Any
+) -> Change:
+    work = place.path / _WORK
+    work.mkdir(exist_ok=True)
+    classes = common_classes(pair.layers)
+    dates = [
+        Date(layer, seen_of(layer, pair.grid, raster))
+        for layer, raster in zip(pair.layers, pair.rasters, strict=True)
+    ]
+    aoi = wish.drawing["aoi"]
+    area = None if aoi is None else find_area(aoi, pair.grid)
+    aligned = align(dates, classes, pair.grid, work, area)
+    matrix = transition_matrix(aligned)
+    wanted = matrix.occurring(unchanged=wish.unchanged)
+    drawn = _draw(aligned, wanted, wish, work, told(progress, "change"))
+    objects = compare_objects(aligned, pair.layers, work, wish.tolerance)
+    shift = _shift(dates)
+    failed = _failed(pair, drawn)
+    more = [object_layer(objects, pair.layers, classes, pair.grid)]
+    target = Target(wish.final, pair.grid.crs, legend_of(aligned, wanted),
+                    _recipe(drawn, pair, wish))  # fmt: skip
+    has_objects = any(c.kind == "object" for c in classes)
+    count = write_layers(
+        target, _layer(drawn, aligned, wanted), failed, place, more if has_objects else []
+    )
+    shutil.rmtree(work)
+    return Change(
+        wish.final,
+        count,
+        matrix.table(),
+        matrix.not_compared_ha,
+        objects.counts(),
+        objects.not_compared,
+        shift,
+        _notes(pair, dates, shift, objects),
+        tuple(name for name, *_ in failed),
+        keeper,
+    )
+
+
+def _draw(
+    aligned: Aligned,
+    wanted: Sequence[Transition],
+    wish: _Wish,
+    work: Path,
+    progress: Progress | None,
+) -> Path:
+    """Have the engine draw transitions; returns the map it made."""
+    drawn = work / "change.parquet"
+    height, width = aligned.frame.window.shape
+    facts = {
+        "shape": [2, height, width],
+        "classes": list(aligned.names),
+        "before": aligned.digests[0],
+        "after": aligned.digests[1],
+    }
+    segment(
+        BothDates(aligned.frame, aligned.dates[0], aligned.dates[1], facts),
+        legend_of(aligned, wanted),
+        out=drawn,
+        backend=backend_of(aligned, wanted),
+        overlap=0,
+        overwrite=True,
+        keep_run_folder=True,
+        progress=progress,
+        **wish.drawing,
+    )
+    return drawn
+
+
+def _recipe(drawn: Path, pair: Pair, wish: _Wish) -> str:
+    """Return what made the map: the engine's recipe, and what was asked for in words."""
+    facts = json.loads(open_map(drawn).made_by().text)
+    asked = {
+        **pair.asked,
+        "unchanged": wish.unchanged,
+        "tolerance": wish.tolerance,
+    }
+    return json.dumps({**facts, "change": asked}, sort_keys=True)
+
+
+def _layer(drawn: Path, aligned: Aligned, wanted: Sequence[Transition]) -> Layer:
+    """Return polygons with what they were and became."""
+    import pyarrow as pa
+
+    found = open_map(drawn)
+    names = aligned.names
+    ends = {name_of(aligned, (a, b)): (names[a], names[b]) for a, b in wanted}
+    *columns, geometry = found.fields
+    fields = pa.schema([*columns, ("before", pa.string()), ("after", pa.string()), geometry])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in found.batches():
+            both = [ends[name] for name in batch.column("class").to_pylist()]
+            sides = [pa.array([side[k] for side in both], pa.string()) for k in (0, 1)]
+            yield pa.RecordBatch.from_arrays(
+                [*batch.columns[:-1], *sides, batch.columns[-1]], schema=fields
+            )
+
+    return Layer(LAYER, "MultiPolygon", fields, batches(), class_style(found.legend))
+
+
+def _failed(pair: Pair, drawn: Path) -> Failed:
+    """Return the tiles of either date that are missing, and those of change, if any."""
+    failed = open_map(drawn).failed()
+    for layer, side in zip(pair.layers, SIDES, strict=True):
+        for name, reason, outline in [] if layer.map is None else layer.map.failed():
+            [moved] = in_crs(np.array([outline], object), layer.crs, pair.grid.crs)
+            failed.append((f"{side} {name}", reason, moved))
+    return failed
+
+
+def _shift(dates: Sequence[Date]) -> Shift | None:
+    before, after = (date.seen.raster for date in dates)
+    return None if before is None or after is None else measure_shift(before, after)
+
+
+def _notes(
+    pair: Pair, dates: Sequence[Date], shift: Shift | None, objects: Objects
+) -> tuple[str, ...]:
+    notes = [note for date in dates for note in date.seen.notes]
+    frames = [layer.frame for layer in pair.layers]
+    if frames[0] is not None and frames[0] != pair.grid:
+        notes.append(
+            f"{pair.layers[0].name} is on another grid: it was resampled on the later grid "
+            f"({pair.grid.width} x {pair.grid.height} pixels)"
+        )
+    if shift is not None and (warning := shift.warning()):
+        notes.append(warning)
+    if sum(objects.not_compared):
+        notes.append(
+            f"{objects.not_compared[0]} objects before and {objects.not_compared[1]} after are not "
+            "compared: the other date has not seen them, or they hold the centre of no pixel"
+        )
+    return tuple(notes)

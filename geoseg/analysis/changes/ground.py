@@ -1,0 +1,67 @@
+"""How large is each pixel on the ground?
+
+Areas of pixels change smoothly. They are known exactly at nodes less than NODE_M apart, and between
+those by linear interpolation, which is off by the square of (distance / radius of the Earth): less
+than a millionth up to 80 degrees of latitude, also in Mercator.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+
+from geoseg.frame import Floats, Frame
+from geoseg.window import Window
+
+NODE_M = 1000.0
+"""Farthest that nodes lie apart on the ground."""
+
+NODE_PX = 256
+"""Farthest that nodes lie apart in pixels."""
+
+Ints = NDArray[np.int64]
+
+
+def pixels_m2(frame: Frame, window: Window) -> Floats:
+    """Return (row, col) ground areas of the pixels of a window in m2; NaN without a CRS.
+
+    What is said of a pixel does not depend on the window. In longitudes and latitudes a row has one
+    area, which is returned as (row, 1).
+    """
+    step = max(1, min(NODE_PX, int(NODE_M / (frame.gsd_m or NODE_M))))
+    rows, down = _nodes(window.y0, window.y1, frame.height, step)
+    if _alike_in_rows(frame):
+        centres = np.column_stack((np.full(len(rows), frame.width / 2), rows + 0.5))
+        return _between(frame.pixels_m2(centres), down)[:, None]
+    cols, across = _nodes(window.x0, window.x1, frame.width, step)
+    x, y = np.meshgrid(cols + 0.5, rows + 0.5)
+    known = frame.pixels_m2(np.column_stack((x.ravel(), y.ravel()))).reshape(x.shape)
+    return _between(_between(known, down).T, across).T
+
+
+def _nodes(start: int, stop: int, size: int, step: int) -> tuple[Ints, Floats]:
+    """Return nodes around pixels, and the place of each pixel among them."""
+    first, last = start // step * step, min(-(-(stop - 1) // step) * step, size - 1)
+    nodes = np.unique(np.r_[np.arange(first, last, step), last])
+    return nodes, np.interp(np.arange(start, stop), nodes, np.arange(len(nodes)))
+
+
+def _between(known: Floats, place: Floats) -> Floats:
+    """Return values at places along the first axis."""
+    low = np.minimum(place.astype(np.int64), len(known) - 1)
+    high = np.minimum(low + 1, len(known) - 1)
+    part = (place - low).reshape(-1, *[1] * (known.ndim - 1))
+    found: Floats = known[low] * (1 - part) + known[high] * part
+    return found
+
+
+@lru_cache(maxsize=8)
+def _alike_in_rows(frame: Frame) -> bool:
+    """Tell whether the rows of a raster are parallels."""
+    t = frame.transform
+    if frame.crs is None or t.b != 0 or t.d != 0:
+        return False
+    return bool(pyproj.CRS.from_wkt(frame.crs).is_geographic)

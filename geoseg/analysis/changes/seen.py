@@ -1,0 +1,244 @@
+"""Which ground did a map look at? What it could not see must never be read as change.
+
+A map has not seen what lies outside its raster or its area of interest, nodata of the raster, and
+tiles that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.access import is_network
+from geoseg.analysis.classed import Classed
+from geoseg.aoi import find_area
+from geoseg.area import Geometries, polygonal
+from geoseg.errors import ConfigError, GeosegError, TileFailedError
+from geoseg.frame import Frame
+from geoseg.prepare import open_source
+from geoseg.raster import RasterReader
+from geoseg.reproject import in_pixels
+from geoseg.whereabouts import find
+from geoseg.window import Window
+
+Mask = NDArray[np.bool_]
+
+BLOCK_PX = 2**20
+"""Most pixels of a raster that are read at once."""
+
+_HAIR = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What is known of the ground that a map looked at."""
+
+    raster: RasterReader | None
+    """Says where data is good; None where it cannot be opened."""
+    looked: Geometries | None
+    """(n,) polygons in pixels of the grid, outside of which nobody looked; None: everywhere."""
+    failed: Geometries
+    """(n,) polygons in pixels of the grid: tiles that failed."""
+    notes: tuple[str, ...] = ()
+    """What is taken for granted, a line each."""
+
+
+def seen_of(layer: Classed, grid: Frame, raster: RasterReader | None = None) -> Seen:
+    """Return what is known of the ground that a layer was made from.
+
+    Args:
+        layer: A map of geoseg, which names its raster; or another layer.
+        grid: The pixels that are asked about.
+        raster: Its raster; that of the recipe where None.
+    """
+    notes: list[str] = []
+    if layer.map is None or layer.map.recipe is None:
+        if raster is None:
+            notes.append(
+                f"{layer.name} names no raster: where it has no polygon, it is taken to have looked"
+            )
+        return Seen(raster, None, np.zeros(0, object), tuple(notes))
+    made = layer.map.recipe.frame
+    looked = [outline(made, grid, layer.name)] if made != grid else []
+    asked = layer.map.recipe.asked
+    if "aoi" in asked or "aoi" in asked["in_memory"]:
+        area, lost = _area(layer, asked.get("aoi"), grid)
+        looked += [] if area is None else [area]
+        notes += lost
+    if raster is None:
+        raster, lost = _raster(layer)
+        notes += lost
+    if "mask_clouds" in asked or "mask_clouds" in asked["in_memory"]:
+        notes.append(
+            f"{layer.name} was made with --mask-clouds, and does not say where clouds were: there "
+            "it counts as unmapped; leave out such ground with --aoi"
+        )
+    outlines = np.array([outline for *_, outline in layer.map.failed()], object)
+    failed = in_pixels(outlines, layer.crs, grid, layer.name)[0] if len(outlines) else outlines
+    return Seen(raster, _common(looked), failed, tuple(notes))
+
+
+def outline(made: Frame, grid: Frame, name: str) -> Geometries:
+    """Return the ground of a raster as polygons in pixels of a grid.
+
+    Raises:
+        ConfigError: It cannot be brought to the CRS of the grid.
+    """
+    corners = np.array([(0, 0), (0, made.height), (made.width, made.height), (made.width, 0)])
+    whole = np.array([shapely.Polygon(made.to_crs(corners))], object)
+    return in_pixels(whole, made.crs, grid, name)[0]
+
+
+def common_ground(made: Frame, grid: Frame) -> Window:
+    """Return the smallest window of a grid that holds what another raster shares; may be empty."""
+    if made == grid:
+        return grid.window
+    shapes = outline(made, grid, "the earlier date")
+    if len(shapes) == 0:
+        return Window(0, 0, 0, 0)
+    inside = shapely.intersection(shapes, shapely.box(0, 0, grid.width, grid.height))
+    x0, y0, x1, y1 = shapely.total_bounds(inside)
+    if not np.isfinite(x0) or x1 <= x0 or y1 <= y0:
+        return Window(0, 0, 0, 0)
+    # A hair's breadth is no ground: coordinates are rounded.
+    low, high = np.floor(np.array([x0, y0]) + _HAIR), np.ceil(np.array([x1, y1]) - _HAIR)
+    return Window(*low.astype(int).tolist(), *high.astype(int).tolist())
+
+
+def _area(layer: Classed, place: str | None, grid: Frame) -> tuple[Geometries | None, list[str]]:
+    """Return the area of interest of a map."""
+    if place is None:
+        return None, [f"{layer.name} has an area of interest that it does not name"]
+    path, mark, name = place.partition("|layername=")
+    lost = (
+        f"the area of interest of {layer.name} is gone or elsewhere ({place}): ground outside of "
+        "it counts as unmapped"
+    )
+    try:
+        found = find(path, Path(layer.name), "it with --aoi") + mark + name
+        return find_area(found, grid).polygons, []
+    except GeosegError:
+        return None, [lost]
+
+
+def _raster(layer: Classed) -> tuple[RasterReader | None, list[str]]:
+    """Open the raster of a map of geoseg."""
+    recipe = layer.map.recipe if layer.map is not None else None
+    paths = recipe.rasters if recipe is not None else []
+    what = f"the raster of {layer.name} cannot be opened"
+    else_ = "its nodata is taken as seen, and unmapped; name the raster"
+    if recipe is None or not paths:
+        return None, [f"{what} (it was in memory): {else_}"]
+    if any(is_network(path) for path in paths):
+        return None, [f"{what} (a file may not open the network): {else_}"]
+    try:
+        here = [find(path, Path(layer.name), "it") for path in paths]
+        return open_source(here, recipe.asked.get("bands"), recipe.asked.get("sensor")), []
+    except GeosegError:
+        return None, [f"{what} ({paths[0]}): {else_}"]
+
+
+def _common(looked: list[Geometries]) -> Geometries | None:
+    """Return polygons of what lies in all of several areas; None where there are none."""
+    if not looked:
+        return None
+    whole = shapely.union_all(looked[0])
+    for other in looked[1:]:
+        whole = shapely.intersection(whole, shapely.union_all(other))
+    return polygonal(shapely.get_parts(np.array([whole], object)))
+
+
+def valid_at(raster: RasterReader, grid: Frame, window: Window) -> Mask:
+    """Return (row, col) of a window of a grid, whether a raster has good data there.
+
+    That of the pixel which holds the centre of a pixel of the grid. What cannot be read is no good.
+
+    Raises:
+        ConfigError: Their CRSs have nothing to do with each other.
+    """
+    good = np.zeros(window.shape, bool)
+    for part in _blocks(window, BLOCK_PX):
+        rows, cols = part.slices_in(window)
+        good[rows, cols] = _valid(raster, grid, part)
+    return good
+
+
+def _blocks(window: Window, most: int) -> Iterator[Window]:
+    """Cut a window into halves until each is small enough."""
+    if window.area <= most:
+        yield window
+        return
+    for part in _halves(window):
+        yield from _blocks(part, most)
+
+
+def _halves(window: Window) -> tuple[Window, Window]:
+    """Cut a window across its longer side."""
+    if window.width > window.height:
+        x = (window.x0 + window.x1) // 2
+        return replace(window, x1=x), replace(window, x0=x)
+    y = (window.y0 + window.y1) // 2
+    return replace(window, y1=y), replace(window, y0=y)
+
+
+def _valid(raster: RasterReader, grid: Frame, window: Window) -> Mask:
+    if raster.frame == grid:
+        return _read(raster, window)
+    x, y = pixel_of(raster.frame, grid, window)
+    inside = (x >= 0) & (y >= 0) & (x < raster.frame.width) & (y < raster.frame.height)
+    if not inside.any():
+        return inside
+    part = Window(
+        int(x[inside].min()), int(y[inside].min()),
+        int(x[inside].max()) + 1, int(y[inside].max()) + 1,
+    )  # fmt: skip
+    if part.area > 4 * BLOCK_PX and window.area > 1:
+        # Its pixels are much smaller: what is read is kept small, too.
+        found = [_valid(raster, grid, half) for half in _halves(window)]
+        return np.concatenate(found, axis=int(window.width > window.height))
+    good = np.zeros(window.shape, bool)
+    good[inside] = _read(raster, part)[y[inside] - part.y0, x[inside] - part.x0]
+    return good
+
+
+def _read(raster: RasterReader, window: Window) -> Mask:
+    try:
+        return raster.read(window)[1]
+    except TileFailedError:
+        return np.zeros(window.shape, bool)
+
+
+def pixel_of(
+    other: Frame, grid: Frame, window: Window
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which pixel of another raster holds the centre of each pixel of a window.
+
+    Returns:
+        (row, col) columns and (row, col) rows of the other raster, which may lie outside of it.
+    """
+    xy = place_in(other, grid, window)
+    # What has no place there is far outside.
+    whole = np.floor(np.where(np.isfinite(xy), xy, -1)).clip(-1, 2**31).astype(np.int64)
+    return whole[:, 0].reshape(window.shape), whole[:, 1].reshape(window.shape)
+
+
+def place_in(other: Frame, grid: Frame, window: Window) -> NDArray[np.float64]:
+    """Return (n, 2) where the centres of the pixels of a window lie in another raster's pixels."""
+    x, y = np.meshgrid(np.arange(window.x0, window.x1) + 0.5, np.arange(window.y0, window.y1) + 0.5)
+    xy = grid.to_crs(np.column_stack((x.ravel(), y.ravel())))
+    if grid.crs is not None and other.crs is not None and grid.crs != other.crs:
+        try:
+            to_other = pyproj.Transformer.from_crs(grid.crs, other.crs, always_xy=True)
+        except pyproj.exceptions.ProjError as error:
+            raise ConfigError(
+                "the two dates lie in coordinate reference systems of which none leads to the "
+                "other; reproject one with gdalwarp -t_srs"
+            ) from error
+        xy = np.column_stack(to_other.transform(xy[:, 0], xy[:, 1]))
+    return other.to_pixels(xy)

@@ -16,6 +16,14 @@ from geoseg.offline import harden, load_vectors
 def report(
     source: MapFile,
     out: Annotated[Path, typer.Option("--out", help="The page: .html")],
+    change: Annotated[
+        Path | None,
+        typer.Option(
+            "--change",
+            help="What geoseg change wrote of this map and another: gains and losses",
+            metavar="CHANGE.gpkg",
+        ),
+    ] = None,
     zones: Annotated[
         str | None,
         typer.Option(
@@ -35,13 +43,14 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write a page for readers of a map's numbers: picture, areas, recipe. It fetches nothing."""
-    harden(source, raster, zones)
+    harden(source, raster, change, zones)
     load_vectors()
     from geoseg.analysis.reporting import report as write
 
     made = write(
         source,
         out,
+        change=change,
         zones=zones,
         title=title,
         raster=raster,
@@ -52,7 +61,7 @@ def report(
         print(f"report in {made.path}", file=sys.stderr)  # noqa: T201
     if made.failed:
         print(  # noqa: T201
-            f"error: {made.failed} tiles failed and are missing from {source}: the report says so",
+            f"error: {made.failed} tiles failed and are missing: the report of {source} says which",
             file=sys.stderr,
         )
         raise typer.Exit(1)

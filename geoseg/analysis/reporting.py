@@ -15,13 +15,14 @@ import shapely
 
 from geoseg.analysis.landscape import stats
 from geoseg.analysis.page.areas import areas, by_zone
+from geoseg.analysis.page.change import Transitions, change_section, read_change
 from geoseg.analysis.page.document import page
 from geoseg.analysis.page.figures import column, count, percent
 from geoseg.analysis.page.ground import Ground, ground
 from geoseg.analysis.page.opening import Key, alarm, keys, map_figure, title_of
 from geoseg.analysis.page.picture import check_drawing, picture_of
 from geoseg.analysis.page.recipe import recipe_section, short, when_changed
-from geoseg.analysis.page.sources import AREA, sources
+from geoseg.analysis.page.sources import AREA, CHANGE, sources
 from geoseg.analysis.tables import growing
 from geoseg.errors import GeosegError, MapError, OutputError, RasterError
 from geoseg.export.place import check_place
@@ -51,13 +52,25 @@ class Report:
     path: Path
     """The file."""
     failed: int
-    """Tiles that failed and are missing from the map."""
+    """Tiles that failed and are missing from the map, or from that of change."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """What the page tells beside the map."""
+
+    title: str
+    by_class: pd.DataFrame
+    by_zone: pd.DataFrame | None
+    change: Transitions | None
+    picture: bool
 
 
 def report(  # noqa: PLR0913
     map: str | Path,  # noqa: A002
     out: str | Path,
     *,
+    change: str | Path | None = None,
     zones: str | Path | gpd.GeoDataFrame | None = None,
     title: str | None = None,
     raster: str | None = None,
@@ -71,6 +84,8 @@ def report(  # noqa: PLR0913
     Args:
         map: A .gpkg or .parquet that geoseg wrote.
         out: The page, .html.
+        change: What `geoseg change` wrote, .gpkg or .parquet, of which the map is one date: gains
+            and losses are told.
         zones: Polygons with names, in any CRS: areas are told of each.
         title: Of the page; the name of the map where None.
         raster: The raster of the map, where it is not at its place any more.
@@ -78,23 +93,30 @@ def report(  # noqa: PLR0913
         overwrite: Replace a page that is there.
 
     Raises:
-        MapError: It is no map, does not say what made it, or its raster is not there.
+        MapError: It is no map, does not say what made it, or its raster is not there; the change
+            is none, or of another map.
         ConfigError: The zones cannot be used.
         OutputError: The page cannot be written.
         MissingDependencyError: Matplotlib is not installed.
     """
-    target = _target(out, [map, zones], overwrite=overwrite)
+    target = _target(out, [map, change, zones], overwrite=overwrite)
     found = open_map(Path(map))
     found.made_by()
     if picture:
         check_drawing()
-    by_class = stats(found.path)
-    zoned = None if zones is None else stats(found.path, zones)
     source = _source(found, raster, needed=picture)
-    body = list(_body(found, source, title, picture=picture, tables=(by_class, zoned)))
+    changed = None if change is None else read_change(Path(change), found)
+    told = _Told(
+        title or found.path.stem,
+        stats(found.path),
+        None if zones is None else stats(found.path, zones),
+        changed,
+        picture,
+    )
+    body = list(_body(found, source, told))
     with growing(target) as place:
-        put_bytes(target, place, [page(title or found.path.stem, body)])
-    return Report(target, len(found.failed()))
+        put_bytes(target, place, [page(told.title, body)])
+    return Report(target, len(found.failed()) + (0 if changed is None else changed.failed))
 
 
 def _target(out: str | Path, read: list[object], *, overwrite: bool) -> Path:
@@ -127,32 +149,29 @@ def _source(found: Map, raster: str | None, *, needed: bool) -> RasterReader | N
         raise
 
 
-def _body(
-    found: Map,
-    source: RasterReader | None,
-    title: str | None,
-    *,
-    picture: bool,
-    tables: tuple[pd.DataFrame, pd.DataFrame | None],
-) -> Iterator[ET.Element]:
+def _body(found: Map, source: RasterReader | None, told: _Told) -> Iterator[ET.Element]:
     """Yield what the page shows, from top to bottom."""
-    by_class, zoned = tables
-    recipe = found.made_by()
+    recipe, by_class = found.made_by(), told.by_class
     failed = found.failed()
     seen = None if source is None else overview(source)
     looked = ground(found, seen)
-    yield title_of(title or found.path.stem, _lead(found, source))
+    yield title_of(told.title, _lead(found, source))
     if failed:
         yield alarm(failed, _lost(found))
     yield keys(_keys(found, by_class, looked))
-    if picture and seen is not None:
+    if told.picture and seen is not None:
         present = by_class["class"][by_class["count"] > 0].tolist()
         yield map_figure(picture_of(found, seen), present, _raster_name(found))
     yield areas(by_class, recipe.legend, looked)
-    if zoned is not None:
-        yield by_zone(zoned, recipe.legend)
+    used = [AREA]
+    colours = {c.name: c.colour for c in recipe.legend.classes}
+    if told.by_zone is not None:
+        yield by_zone(told.by_zone, recipe.legend)
+    if told.change is not None:
+        used.append(CHANGE)
+        yield change_section(told.change, colours)
     yield recipe_section(recipe, found.path.name)
-    yield sources([AREA])
+    yield sources(used)
 
 
 def _lead(found: Map, source: RasterReader | None) -> str:

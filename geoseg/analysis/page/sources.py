@@ -21,7 +21,7 @@ _SOURCES = {
     "Sensing, 35, 4923\N{EN DASH}4939. doi:10.1080/01431161.2014.930207. Standard errors.",
     CHANGE: "Pontius, R. G., Shusas, E., & McEachern, M. (2004). Detecting important categorical "
     "land changes while accounting for persistence. Agriculture, Ecosystems & Environment, 101, "
-    "251\N{EN DASH}268. doi:10.1016/j.agee.2003.09.008. Gains, losses and persistence.",
+    "251\N{EN DASH}268. doi:10.1016/j.agee.2003.09.008. Gains and losses.",
 }
 
 

@@ -51,6 +51,7 @@ td.same { font-weight: 600; }
 .swatch { margin-right: .55rem; vertical-align: -2px; flex: none; }
 td:has(.bar) { vertical-align: middle; }
 .bar { display: block; width: 100%; min-width: 6rem; height: .6rem; }
+.warning { border-left: .4rem solid var(--alarm); padding-left: .8rem; }
 .alarm { border: 2px solid var(--alarm); border-left-width: .6rem; padding: 1.1rem 1.3rem .4rem;
   margin: 0 0 2rem; border-radius: 3px; }
 .alarm h2 { border: 0; padding: 0; margin: 0 0 .5rem; color: var(--alarm); font-size: 1.25rem; }

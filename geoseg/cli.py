@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import interrupts
+from geoseg.cli_accuracy import accuracy
 from geoseg.cli_change import change
 from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
@@ -44,6 +45,7 @@ from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_report import report
 from geoseg.cli_rerun import rerun
+from geoseg.cli_sample import sample
 from geoseg.cli_stats import stats
 from geoseg.cli_status import status
 from geoseg.errors import ConfigError, GeosegError
@@ -340,6 +342,8 @@ app.command()(export)
 app.command()(change)
 app.command()(rerun)
 app.command()(stats)
+app.command()(sample)
+app.command()(accuracy)
 app.command()(report)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")

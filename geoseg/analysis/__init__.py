@@ -9,20 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.analysis.assess import accuracy
     from geoseg.analysis.changes.compare import change
+    from geoseg.analysis.design import Plan, sample
     from geoseg.analysis.figures import explore, plot
+    from geoseg.analysis.form import save_sample
     from geoseg.analysis.landscape import stats
     from geoseg.analysis.reporting import report
 
 _HOME = {
+    "Plan": "geoseg.analysis.design",
+    "accuracy": "geoseg.analysis.assess",
     "change": "geoseg.analysis.changes.compare",
     "explore": "geoseg.analysis.figures",
     "plot": "geoseg.analysis.figures",
     "report": "geoseg.analysis.reporting",
+    "sample": "geoseg.analysis.design",
+    "save_sample": "geoseg.analysis.form",
     "stats": "geoseg.analysis.landscape",
 }
 
-__all__ = ["change", "explore", "plot", "report", "stats"]
+__all__ = [
+    "Plan",
+    "accuracy",
+    "change",
+    "explore",
+    "plot",
+    "report",
+    "sample",
+    "save_sample",
+    "stats",
+]
 
 
 def __getattr__(name: str) -> Any:

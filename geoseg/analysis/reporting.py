@@ -13,7 +13,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import shapely
 
+from geoseg.analysis.assess import Assessment, accuracy
 from geoseg.analysis.landscape import stats
+from geoseg.analysis.page.accuracy import accuracy_section, interval
 from geoseg.analysis.page.areas import areas, by_zone
 from geoseg.analysis.page.change import Transitions, change_section, read_change
 from geoseg.analysis.page.document import page
@@ -22,7 +24,7 @@ from geoseg.analysis.page.ground import Ground, ground
 from geoseg.analysis.page.opening import Key, alarm, keys, map_figure, title_of
 from geoseg.analysis.page.picture import check_drawing, picture_of
 from geoseg.analysis.page.recipe import recipe_section, short, when_changed
-from geoseg.analysis.page.sources import AREA, CHANGE, sources
+from geoseg.analysis.page.sources import AREA, CHANGE, DESIGN, SAMPLE, sources
 from geoseg.analysis.tables import growing
 from geoseg.errors import GeosegError, MapError, OutputError, RasterError
 from geoseg.export.place import check_place
@@ -51,8 +53,8 @@ class Report:
 
     path: Path
     """The file."""
-    failed: int
-    """Tiles that failed and are missing from the map, or from that of change."""
+    missing: tuple[str, ...]
+    """What the numbers lack, a line each; the page says so, too. Nothing, if all is complete."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +64,7 @@ class _Told:
     title: str
     by_class: pd.DataFrame
     by_zone: pd.DataFrame | None
+    assessment: Assessment | None
     change: Transitions | None
     picture: bool
 
@@ -70,6 +73,7 @@ def report(  # noqa: PLR0913
     map: str | Path,  # noqa: A002
     out: str | Path,
     *,
+    points: str | Path | gpd.GeoDataFrame | None = None,
     change: str | Path | None = None,
     zones: str | Path | gpd.GeoDataFrame | None = None,
     title: str | None = None,
@@ -84,6 +88,8 @@ def report(  # noqa: PLR0913
     Args:
         map: A .gpkg or .parquet that geoseg wrote.
         out: The page, .html.
+        points: What `geoseg sample` wrote, filled, or other points with a column `reference`:
+            accuracy and estimated areas are told.
         change: What `geoseg change` wrote, .gpkg or .parquet, of which the map is one date: gains
             and losses are told.
         zones: Polygons with names, in any CRS: areas are told of each.
@@ -95,28 +101,39 @@ def report(  # noqa: PLR0913
     Raises:
         MapError: It is no map, does not say what made it, or its raster is not there; the change
             is none, or of another map.
-        ConfigError: The zones cannot be used.
+        ConfigError: The points or zones cannot be used.
         OutputError: The page cannot be written.
         MissingDependencyError: Matplotlib is not installed.
     """
-    target = _target(out, [map, change, zones], overwrite=overwrite)
+    target = _target(out, [map, points, change, zones], overwrite=overwrite)
     found = open_map(Path(map))
     found.made_by()
     if picture:
         check_drawing()
     source = _source(found, raster, needed=picture)
-    changed = None if change is None else read_change(Path(change), found)
     told = _Told(
         title or found.path.stem,
         stats(found.path),
         None if zones is None else stats(found.path, zones),
-        changed,
+        None if points is None else accuracy(found.path, points, raster=raster),
+        None if change is None else read_change(Path(change), found),
         picture,
     )
     body = list(_body(found, source, told))
     with growing(target) as place:
         put_bytes(target, place, [page(told.title, body)])
-    return Report(target, len(found.failed()) + (0 if changed is None else changed.failed))
+    return Report(target, tuple(_missing(found, told)))
+
+
+def _missing(found: Map, told: _Told) -> Iterator[str]:
+    """Yield what the numbers lack."""
+    failed = len(found.failed())
+    if failed:
+        yield f"{failed} tiles failed and are missing from {found.path}"
+    if told.change is not None and told.change.failed:
+        yield f"{told.change.failed} tiles of the two dates are missing from the change"
+    if told.assessment is not None and told.assessment.empty:
+        yield f"{told.assessment.empty} points have no reference"
 
 
 def _target(out: str | Path, read: list[object], *, overwrite: bool) -> Path:
@@ -158,13 +175,16 @@ def _body(found: Map, source: RasterReader | None, told: _Told) -> Iterator[ET.E
     yield title_of(told.title, _lead(found, source))
     if failed:
         yield alarm(failed, _lost(found))
-    yield keys(_keys(found, by_class, looked))
+    yield keys(_keys(found, told, looked))
     if told.picture and seen is not None:
         present = by_class["class"][by_class["count"] > 0].tolist()
         yield map_figure(picture_of(found, seen), present, _raster_name(found))
     yield areas(by_class, recipe.legend, looked)
     used = [AREA]
     colours = {c.name: c.colour for c in recipe.legend.classes}
+    if told.assessment is not None:
+        used += [SAMPLE, DESIGN]
+        yield accuracy_section(told.assessment, colours)
     if told.by_zone is not None:
         yield by_zone(told.by_zone, recipe.legend)
     if told.change is not None:
@@ -210,9 +230,9 @@ def _raster_name(found: Map) -> str:
     return short(paths[0]) + more
 
 
-def _keys(found: Map, by_class: pd.DataFrame, looked: Ground) -> list[Key]:
+def _keys(found: Map, told: _Told, looked: Ground) -> list[Key]:
     """Return the first numbers: how much ground, what most of it is, in what detail."""
-    frame = found.made_by().frame
+    frame, by_class = found.made_by().frame, told.by_class
     numbers = []
     ha = float(by_class["landscape_ha"].iloc[0]) * looked.part
     if math.isfinite(ha):
@@ -221,6 +241,9 @@ def _keys(found: Map, by_class: pd.DataFrame, looked: Ground) -> list[Key]:
         first = by_class.loc[by_class["share_pct"].idxmax()]
         part = percent(float(first["share_pct"]) / 100 / looked.part)
         numbers.append(Key(part, "%", f"{first['class']}, the largest class"))
+    if told.assessment is not None:
+        right = interval(told.assessment.overall, told.assessment.overall_ci95)
+        numbers.append(Key(right, "%", "of the ground is right on the map"))
     numbers.append(Key(count(found.count), "", "polygons"))
     if frame.gsd_m is not None:
         numbers.append(Key(f"{frame.gsd_m:.3g}", "m", "side of a pixel"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from geoseg.export.check import LostError
 from geoseg.export.formats import EPOCH
 from geoseg.export.place import check_place, check_unused
 from geoseg.export.single import put, put_bytes
+from geoseg.export.style import add_style
 from geoseg.export.write import Place
 from geoseg.prepare import destination
 from geoseg.runfolder import RunFolder
@@ -38,14 +41,26 @@ def check_table(out: Path, sources: Sequence[str], *, overwrite: bool, shapes: b
     Raises:
         OutputError: Says why, and what to change.
     """
+    _check_place(out, sources, (".csv", ".json", *((".gpkg",) if shapes else ())), overwrite)
+
+
+def check_layers(out: Path, sources: Sequence[str], *, overwrite: bool) -> None:
+    """Refuse a place where no GeoPackage could be written; else as `check_table`."""
+    _check_place(out, sources, (".gpkg",), overwrite)
+
+
+def _check_place(
+    out: Path,
+    sources: Sequence[str],
+    endings: tuple[str, ...],
+    overwrite: bool,  # noqa: FBT001  handed on
+) -> None:
     destination(out, "--out")
-    if out.suffix.lower() not in (".csv", ".json", ".gpkg"):
+    if out.suffix.lower() not in endings:
         raise OutputError(
-            f"output '{out}' has the ending '{out.suffix}'; --out takes .csv, .json"
-            + (", .gpkg" if shapes else "")
+            f"output '{out}' has the ending '{out.suffix}'; what is written here takes "
+            f"{', '.join(endings)}"
         )
-    if out.suffix.lower() == ".gpkg" and not shapes:
-        raise OutputError(f"output '{out}': this table has no shapes; --out takes .csv, .json")
     check_place(out, overwrite=overwrite, sources=sources)
     check_unused(out)
 
@@ -63,12 +78,20 @@ def save(table: pd.DataFrame, out: Path, layer: str) -> None:
         OutputError: The place is in use.
     """
     kind = out.suffix.lower()
+    if kind == ".json":
+        save_json(records(table), out)
+        return
     with growing(out) as place:
         if kind == ".gpkg":
             put_layers(out, place, {layer: table})
         else:
-            text = as_csv(table) if kind == ".csv" else json.dumps(records(table), indent=1) + "\n"
-            put_bytes(out, place, [text.encode()])
+            put_bytes(out, place, [as_csv(table).encode()])
+
+
+def save_json(facts: Any, out: Path) -> None:
+    """Write what is JSON-able; else as `save`."""
+    with growing(out) as place:
+        put_bytes(out, place, [(json.dumps(facts, indent=1, allow_nan=False) + "\n").encode()])
 
 
 def as_csv(table: pd.DataFrame) -> str:
@@ -83,6 +106,11 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     plain = _plain(table).astype(object)
     found: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict("records")
     return found
+
+
+def known(value: float) -> float | None:
+    """Return a number, or None where it is none."""
+    return value if math.isfinite(value) else None
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -112,6 +140,7 @@ def put_layers(
     layers: Mapping[str, pd.DataFrame],
     *,
     metadata: Mapping[str, str] | None = None,
+    style: str = "",
 ) -> None:
     """Write layers, and tables without geometries, to a GeoPackage that is made anew.
 
@@ -120,6 +149,7 @@ def put_layers(
         place: Where it grows.
         layers: By name.
         metadata: Of the first layer.
+        style: QML of the first layer; QGIS takes it.
 
     Raises:
         WriteFailedError: It could not be written.
@@ -136,6 +166,10 @@ def put_layers(
         for name, table in layers.items():
             pyogrio.write_dataframe(table, part, layer=name, driver="GPKG", **given)
             given = {"append": True}
+        if style:
+            with closing(sqlite3.connect(part)) as db, db:
+                db.execute("PRAGMA synchronous = OFF")
+                add_style(db, next(iter(layers)), style, EPOCH)
 
     put(out, place, make, lambda part, _: _check(part, layers))
 

@@ -10,15 +10,16 @@ import pyproj
 import pytest
 import shapely
 from affine import Affine
+from drawn import drawn, patchwork
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import UTM, ByIdentity, apart, examples, legend, raster, shapes
+from scenes import UTM, ByComponent, ByIdentity, apart, examples, legend, raster, shapes
 from scipy import ndimage
 
 import geoseg
 from geoseg import ArrayRaster
-from geoseg.analysis import stats
-from geoseg.errors import ConfigError
+from geoseg.analysis import sample, stats
+from geoseg.errors import BackendError, ConfigError
 
 IDS, COUNT = apart(shapes(60, 80, np.random.default_rng(5)))
 CLASSES = tuple(n % 3 for n in range(COUNT))
@@ -210,5 +211,39 @@ def test_the_command_writes_what_the_function_returns(made, tmp_path, run):
     csv = pd.read_csv(tmp_path / "areas.csv")
     assert csv["area_ha"].to_numpy() == pytest.approx(wanted["area_ha"].to_numpy())
     code, _, err = run("stats", made, "--out", tmp_path / "areas.gpkg", "--overwrite")
-    assert (code, "has no shapes" in err) == (2, True)
+    assert (code, "takes .csv, .json" in err) == (2, True)
     assert len(list(tmp_path.iterdir())) == 4
+
+
+class Failing(ByComponent):
+    def answer(self, tile):
+        if tile.window.x0 == 0:
+            raise BackendError("no answer")
+        return super().answer(tile)
+
+
+def test_commands_say_that_a_map_lacks_tiles(tmp_path, run):
+    path = drawn(tmp_path, patchwork(60, 150, 2), model=Failing)
+    points = tmp_path / "points.gpkg"
+    gpd.GeoDataFrame(
+        {"reference": ["c0", "c1"] * 30},
+        geometry=gpd.points_from_xy(500_705 + np.arange(60) * 10, np.full(60, 4_999_705)),
+        crs=UTM,
+    ).to_file(points)
+    for command, *more in (["stats"], ["sample", "--out", tmp_path / "s.gpkg"], ["accuracy"]):
+        given = [points] if command == "accuracy" else []
+        code, out, err = run(command, path, *given, *more)
+        assert code == 1
+        assert "error: 1 tiles failed and are missing" in err
+        assert out or command == "sample"
+
+
+def test_a_map_without_polygons_is_no_special_case(tmp_path):
+    image = np.zeros((30, 40), np.int32)
+    path = drawn(tmp_path, image)
+    box = shapely.box(500_000, 4_999_900, 500_200, 5_000_000)
+    found = stats(path, zones(box))
+    assert found["count"].tolist() == found["area_ha"].tolist() == [0, 0]
+    assert found["mean_patch_ha"].isna().all()
+    strata = sample(path).design.strata
+    assert strata["stratum"].tolist() == ["(unmapped)"]

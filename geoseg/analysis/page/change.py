@@ -11,11 +11,10 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.analysis.page.accuracy import square
 from geoseg.analysis.page.document import Node, element, name, section
 from geoseg.analysis.page.figures import NOTHING, column, count
 from geoseg.analysis.page.recipe import short
-from geoseg.analysis.page.tables import Column, swatch, table
+from geoseg.analysis.page.tables import Column, square, swatch, table
 from geoseg.errors import MapError
 from geoseg.export.read import Map, open_map
 

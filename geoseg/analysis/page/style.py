@@ -71,10 +71,12 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
   main { max-width: none; padding: 0; }
   h1 { font-size: 22pt; }
   h2 { margin-top: 1.8rem; break-after: avoid; }
+  section > p:not(.note) { break-after: avoid; }
   .table { overflow: visible; margin: 1rem 0; }
   thead { display: table-header-group; }
   tfoot { display: table-row-group; }
   tr, figure, .short, .alarm, .key, li { break-inside: avoid; }
+  .facts .short { break-inside: auto; }
   tbody tr:nth-child(-n+3) { break-before: avoid; }
   caption { break-after: avoid; }
   p { orphans: 3; widows: 3; }

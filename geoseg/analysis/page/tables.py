@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from geoseg.analysis.page.document import Node, element
+from geoseg.analysis.page.document import Node, element, name
 
 ACROSS = 7
 """Columns of numbers that fit on a page of A4; a wider table goes on below."""
@@ -63,6 +63,37 @@ def cut(columns: Sequence[str]) -> list[slice]:
     parts = max(-(-len(columns) // ACROSS), 1)
     width = max(-(-len(columns) // parts), 1)
     return [slice(start, start + width) for start in range(0, max(len(columns), 1), width)]
+
+
+def square(
+    caption: str,
+    corner: str,
+    names: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    sums: tuple[str, Sequence[str]],
+) -> list[ET.Element]:
+    """Return a matrix of classes by classes, in as many tables as a page is wide for.
+
+    Args:
+        caption: What it shows.
+        corner: What its rows are.
+        names: Of rows and columns.
+        cells: (row, column), as they are written.
+        sums: What the sums of rows are called, and each as it is written.
+    """
+    made = []
+    for part in cut(names):
+        columns = [Column(corner, number=False), *(Column(n, outside=True) for n in names[part]),
+                   Column(sums[0])]  # fmt: skip
+        rows: list[list[Node]] = []
+        for i, row in enumerate(cells):
+            marked: list[Node] = [
+                element("strong", cell) if i == j + part.start else cell
+                for j, cell in enumerate(row[part])
+            ]
+            rows.append([name(names[i]), *marked, sums[1][i]])
+        made.append(table(caption, columns, rows))
+    return made
 
 
 def facts(caption: str, rows: Sequence[tuple[str, Node]]) -> ET.Element:

@@ -1,0 +1,293 @@
+"""Which pixels of a map are ground that could be mapped, and how much ground is in each?
+
+Ground is what the raster has data for, inside the area of interest. A map that does not say of what
+raster it is has no ground but its polygons.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+
+from geoseg.access import is_network
+from geoseg.analysis.burnt import Burnt, burnt_classes
+from geoseg.analysis.classed import Classed, grid_of
+from geoseg.aoi import find_area
+from geoseg.errors import GeosegError, MapError
+from geoseg.export.burn import burn, strips
+from geoseg.frame import Floats, Frame
+from geoseg.prepare import open_source
+from geoseg.raster import RasterReader
+from geoseg.whereabouts import find
+from geoseg.window import Window
+
+log = logging.getLogger(__name__)
+
+Ints = NDArray[np.int64]
+
+UNMAPPED = "(unmapped)"
+"""Ground without a polygon; of a layer of strata, ground in none."""
+
+M2_PER_HA = 10_000.0
+
+_CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+
+_NODES = 512
+_STEP_PX = 64
+"""Ground sizes are computed at so many points along the longer side of a raster, or at every so
+many pixels where it is larger; in between they are interpolated, to 2e-5 at worst."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The pixels of a map that could be mapped."""
+
+    frame: Frame
+    """All pixels."""
+    reader: RasterReader | None
+    """Tells which of them have data; all where None."""
+    within: Burnt | None
+    """The area of interest, 1 inside; everything where None."""
+    bare: bool
+    """Whether ground without a polygon is known."""
+
+    def known(self, window: Window) -> NDArray[np.bool_]:
+        """Return (row, col) whether a pixel without a polygon could have one."""
+        if not self.bare:
+            return np.zeros(window.shape, bool)
+        known = np.ones(window.shape, bool)
+        if self.within is not None:
+            known &= self.within.read(window) > 0
+        if self.reader is not None and known.any():
+            known &= self.reader.read(window)[1]
+        return known
+
+
+def find_ground(found: Classed, raster: str | None, folder: Path) -> Ground:
+    """Return the ground of a map.
+
+    Args:
+        found: The map.
+        raster: Its raster, where it is not at its place; of a layer from elsewhere, the raster that
+            it was made of.
+        folder: Where files may be made.
+
+    Raises:
+        RasterError: The raster that was given cannot be read.
+        ConfigError: The area of interest cannot be read.
+        MapError: The area of interest of the map is not there any more.
+    """
+    if raster is not None:
+        reader = open_source(raster, None, None)
+        return Ground(reader.frame, reader, _within(found, reader.frame, folder), bare=True)
+    frame = grid_of(found)
+    if found.frame is None:
+        log.warning(
+            "%s does not tell of what raster it is: only ground with a polygon counts (--raster "
+            "tells)",
+            found.name,
+        )
+        return Ground(frame, None, None, bare=False)
+    return Ground(frame, _reader(found), _within(found, frame, folder), bare=True)
+
+
+def frame_of(found: Classed, raster: str | None) -> Frame:
+    """Return the pixels of a map, or of the raster that is named instead.
+
+    Raises:
+        RasterError: That cannot be read.
+    """
+    return grid_of(found) if raster is None else open_source(raster, None, None).frame
+
+
+def whole(frame: Frame) -> Ground:
+    """Return ground that covers all of a frame."""
+    return Ground(frame, None, None, bare=True)
+
+
+def _reader(found: Classed) -> RasterReader | None:
+    """Return the raster of a map, if it is there."""
+    if found.map is None:
+        return None
+    recipe = found.map.made_by()
+    try:
+        if not recipe.rasters or any(is_network(path) for path in recipe.rasters):
+            raise MapError("its raster was in memory, or is on the network")
+        paths = [find(path, found.map.path, "--raster FILE") for path in recipe.rasters]
+        asked = recipe.asked
+        reader = open_source(paths, asked.get("bands"), asked.get("sensor"))
+        if reader.frame != recipe.frame:
+            raise MapError(f"{paths[0]} is not on its pixel grid")
+    except GeosegError as error:
+        log.warning(
+            "where %s has no data is not known (%s): all pixels without a polygon count as "
+            "unmapped ground; pass --raster",
+            found.name,
+            error,
+        )
+        return None
+    return reader
+
+
+def _within(found: Classed, frame: Frame, folder: Path) -> Burnt | None:
+    """Return the area of interest of a map."""
+    if found.map is None:
+        return None
+    asked = found.map.made_by().asked
+    if "aoi" in asked["in_memory"]:
+        raise MapError(
+            f"{found.name} was cut to an area of interest in memory, so where it could have "
+            "polygons is not known; make it with --aoi FILE"
+        )
+    if "aoi" not in asked:
+        return None
+    path, mark, name = str(asked["aoi"]).partition("|layername=")
+    place = find(path, found.map.path, "that file back to its place") + mark + name
+    polygons = find_area(place, frame).polygons
+    path_of_burnt = folder / "aoi.tif"
+    burn(path_of_burnt, frame, "uint8", [(polygons, np.ones(len(polygons), np.int64))])
+    return Burnt(path_of_burnt, frame)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Laid:
+    """A layer as pixels: each has the class of the polygon that holds its centre.
+
+    Where several hold it, that of the last of them.
+    """
+
+    names: tuple[str, ...]
+    """Of the classes; the last is UNMAPPED."""
+    ground: Ground
+    """Where it lies."""
+    burnt: Burnt
+    """Classes, as `burnt_classes` gives them."""
+    over: Laid | None = None
+    """What it is laid over: ground is what that has a number for. Its own polygons, and `ground`,
+    where None."""
+
+    @property
+    def nowhere(self) -> int:
+        """What pixels that are no ground have instead of the number of a class."""
+        return len(self.names)
+
+    def numbers(self, window: Window) -> Ints:
+        """Return (row, col) numbers of classes, indices of `names`; `nowhere` where no ground is.
+
+        Raises:
+            TileFailedError: The raster cannot be read there.
+        """
+        numbers = self.burnt.read(window).astype(np.int64) - 1
+        bare = numbers < 0
+        numbers[bare] = self.nowhere - 1
+        if self.over is not None:
+            numbers[self.over.numbers(window) == self.over.nowhere] = self.nowhere
+        elif bare.any():
+            numbers[bare & ~self.ground.known(window)] = self.nowhere
+        return numbers
+
+    def at(self, cols: Ints, rows: Ints) -> Ints:
+        """Return the `numbers` of (n,) pixels; `nowhere` outside the frame."""
+        found = np.full(len(cols), self.nowhere)
+        inside = (cols >= 0) & (cols < self.ground.frame.width)
+        for window in self.windows():
+            here = inside & (rows >= window.y0) & (rows < window.y1)
+            if here.any():
+                found[here] = self.numbers(window)[rows[here] - window.y0, cols[here]]
+        return found
+
+    def windows(self) -> Iterator[Window]:
+        """Yield whole rows from top to bottom, as much as is held at once."""
+        frame = self.ground.frame
+        return (Window(0, y0, frame.width, y1) for y0, y1 in strips(frame))
+
+    def digest(self) -> str:
+        """Return what tells this map from another one: of its classes, pixel by pixel."""
+        seen = hashlib.sha256("\n".join(self.names).encode())
+        for _, numbers in self.burnt.strips():
+            seen.update(numbers.astype("<u2").tobytes())
+        return seen.hexdigest()
+
+
+def lay(found: Classed, ground: Ground, path: Path, over: Laid | None = None) -> Laid:
+    """Lay a layer over ground, or over another layer; `path` is a file that is written.
+
+    Raises:
+        ConfigError: It cannot be brought to the CRS of the ground.
+        MapError: It has a class of that name already.
+    """
+    names = [c.name for c in found.classes]
+    if UNMAPPED in names:
+        raise MapError(f"{found.name} has a class '{UNMAPPED}', which is what has none; rename it")
+    return Laid((*names, UNMAPPED), ground, burnt_classes(found, ground.frame, path), over)
+
+
+def census(laid: Laid) -> tuple[Floats, Ints]:
+    """Return (k,) ground in hectares, and (k,) pixels, of each class; pixels without a CRS."""
+    size, count = np.zeros(laid.nowhere + 1), np.zeros(laid.nowhere + 1, np.int64)
+    for window in laid.windows():
+        flat = laid.numbers(window).ravel()
+        size += np.bincount(flat, sizes_ha(laid.ground.frame, window).ravel(), laid.nowhere + 1)
+        count += np.bincount(flat, minlength=laid.nowhere + 1)
+    return size[:-1], count[:-1]
+
+
+def sizes_ha(frame: Frame, window: Window) -> Floats:
+    """Return (row, col) the ground in hectares of the pixels of a window; 1 without a CRS."""
+    if frame.crs is None:
+        return np.ones(window.shape)
+    xs, ys, nodes = _sizes_at_nodes(frame)
+    low, high = np.searchsorted(ys, (window.y0 + 0.5, window.y1 - 0.5))
+    near = slice(max(low - 1, 0), high + 1)
+    cols, rows = np.arange(window.x0, window.x1) + 0.5, np.arange(window.y0, window.y1) + 0.5
+    across = np.array([np.interp(cols, xs, line) for line in nodes[near]])
+    above = np.clip(np.searchsorted(ys[near], rows, "right") - 1, 0, max(len(across) - 2, 0))
+    below = np.minimum(above + 1, len(across) - 1)
+    step = np.maximum(ys[near][below] - ys[near][above], 1)
+    t = ((rows - ys[near][above]) / step)[:, None]
+    sizes: Floats = (1 - t) * across[above] + t * across[below]
+    return sizes
+
+
+@lru_cache(maxsize=2)
+def _sizes_at_nodes(frame: Frame) -> tuple[Floats, Floats, Floats]:
+    """Return x and y of nodes, at centres of pixels, and (y, x) the hectares of those pixels."""
+    step = int(np.clip(max(frame.width, frame.height) // _NODES, 1, _STEP_PX))
+    xs, ys = (
+        np.unique(np.append(np.arange(0, size, step), size - 1)) + 0.5
+        for size in (frame.width, frame.height)
+    )
+    centres = np.column_stack([axis.ravel() for axis in np.meshgrid(xs, ys)])
+    hectares = _pixels_m2(frame, centres).reshape(len(ys), len(xs)) / M2_PER_HA
+    # Where a projection knows no place there is no ground.
+    return xs, ys, np.nan_to_num(hectares, posinf=0)
+
+
+def _pixels_m2(frame: Frame, centres: Floats) -> Floats:
+    """Return (n,) ground of pixels; also of those on the other side of the Earth.
+
+    There the plane of `Frame.pixels_m2` is torn; that of the cylindrical equal-area projection is
+    at the poles only, and longitudes can be counted from each pixel.
+    """
+    crs = pyproj.CRS.from_wkt(frame.crs or "")
+    geod, geodetic = crs.get_geod(), crs.geodetic_crs
+    if geod is None or geodetic is None:
+        return frame.pixels_m2(centres)
+    corners = np.repeat(centres, 4, axis=0) + np.tile(_CORNERS, (len(centres), 1))
+    to_lonlat = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
+    lon, lat = (v.reshape(-1, 4) for v in to_lonlat.transform(*frame.to_crs(corners).T))
+    plane = pyproj.Proj({"proj": "cea", "a": geod.a, "b": geod.b})
+    with np.errstate(invalid="ignore"):
+        x = np.radians((lon - lon[:, :1] + 180) % 360 - 180) * geod.a
+        y = plane(np.zeros_like(lat), lat)[1]
+        a, b = (x[:, 2] - x[:, 0], y[:, 2] - y[:, 0]), (x[:, 3] - x[:, 1], y[:, 3] - y[:, 1])
+        area: Floats = np.abs(a[0] * b[1] - a[1] * b[0]) / 2
+    return area

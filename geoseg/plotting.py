@@ -6,6 +6,7 @@ Matplotlib draws; it comes with `pip install "geoseg[notebook]"`.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ _FILL = 0.45
 _SIDE_IN = 8.0
 _MARGIN_IN = 3.4
 """For numbers on the left and the legend on the right."""
+
+_LABEL_CHARS, _LABEL_LINES = 26, 3
+"""How much of a name the legend has room for."""
 
 _FAILED_COLOUR = "#d7191c"
 
@@ -129,7 +133,10 @@ def _aspect(frame: Frame) -> float:
 
 def _label(land_class: LandClass) -> str:
     """Return a name as matplotlib shows it as it is."""
-    plain = land_class.name.replace("$", r"\$")
+    lines = textwrap.wrap(
+        land_class.name, _LABEL_CHARS, max_lines=_LABEL_LINES, placeholder="\N{HORIZONTAL ELLIPSIS}"
+    )
+    plain = "\n".join(lines).replace("$", r"\$")
     # What begins with an underscore is left out of legends; a space of no width is not seen.
     return f"\u200b{plain}" if plain.startswith("_") else plain
 

@@ -18,7 +18,7 @@ from geoseg.analysis.landscape import stats
 from geoseg.analysis.page.accuracy import accuracy_section, interval
 from geoseg.analysis.page.areas import areas, by_zone
 from geoseg.analysis.page.change import Transitions, change_section, read_change
-from geoseg.analysis.page.document import page
+from geoseg.analysis.page.document import Node, name, page
 from geoseg.analysis.page.figures import column, count, percent
 from geoseg.analysis.page.ground import Ground, ground
 from geoseg.analysis.page.opening import Key, alarm, keys, map_figure, title_of
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".html", ".htm")
 
-_NAMED = 8
-"""Classes that are named in a sentence; of more, their number is told."""
+_NAMED, _NAMED_CHARS = 8, 160
+"""Classes that are named in a sentence; of more, or of longer ones, their number is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +194,26 @@ def _body(found: Map, source: RasterReader | None, told: _Told) -> Iterator[ET.E
     yield sources(used)
 
 
-def _lead(found: Map, source: RasterReader | None) -> str:
+def _lead(found: Map, source: RasterReader | None) -> list[Node]:
     """Return what the map is and when, in a sentence."""
     recipe = found.made_by()
     names = [c.name for c in recipe.legend.classes]
-    what = ", ".join(names) if len(names) <= _NAMED else f"{count(len(names))} classes"
     version = recipe.facts.get("versions", {}).get("geoseg", "")
-    when = _when(found, source)
-    return f"A map of {what}, made by geoseg {version} of {_raster_name(found)}{when}."
+    raster = name(_raster_name(found))
+    made: list[Node] = [f", made by geoseg {version} of ", raster, f"{_when(found, source)}."]
+    if len(names) > _NAMED or sum(map(len, names)) > _NAMED_CHARS:
+        return [f"A map of {count(len(names))} classes", *made]
+    listed: list[Node] = ["A map of "]
+    for k, word in enumerate(names):
+        listed += [_between(k, len(names)), name(word)]
+    return [*listed, *made]
+
+
+def _between(k: int, n: int) -> str:
+    """Return what stands before the k-th of n words that are listed."""
+    if k == 0:
+        return ""
+    return " and " if k == n - 1 else ", "
 
 
 def _when(found: Map, source: RasterReader | None) -> str:
@@ -236,17 +248,17 @@ def _keys(found: Map, told: _Told, looked: Ground) -> list[Key]:
     numbers = []
     ha = float(by_class["landscape_ha"].iloc[0]) * looked.part
     if math.isfinite(ha):
-        numbers.append(Key(column([ha])[0], "ha", "ground looked at"))
+        numbers.append(Key(column([ha])[0], "ha", ("ground looked at",)))
     if (by_class["count"] > 0).any() and looked.part > 0:
         first = by_class.loc[by_class["share_pct"].idxmax()]
         part = percent(float(first["share_pct"]) / 100 / looked.part)
-        numbers.append(Key(part, "%", f"{first['class']}, the largest class"))
+        numbers.append(Key(part, "%", (name(str(first["class"])), ", the largest class")))
     if told.assessment is not None:
         right = interval(told.assessment.overall, told.assessment.overall_ci95)
-        numbers.append(Key(right, "%", "of the ground is right on the map"))
-    numbers.append(Key(count(found.count), "", "polygons"))
+        numbers.append(Key(right, "%", ("of the ground is right on the map",)))
+    numbers.append(Key(count(found.count), "", ("polygons",)))
     if frame.gsd_m is not None:
-        numbers.append(Key(f"{frame.gsd_m:.3g}", "m", "side of a pixel"))
+        numbers.append(Key(f"{frame.gsd_m:.3g}", "m", ("side of a pixel",)))
     return numbers
 
 

@@ -22,8 +22,8 @@ def accuracy_section(found: Assessment, colours: Mapping[str, str]) -> ET.Elemen
         found: The estimates.
         colours: `#rrggbb` of the classes of the map.
     """
-    names = [str(c) for c in found.classes["class"]]
-    counts, matrix = found.counts.to_numpy(), found.matrix.to_numpy()
+    names = _order(found, colours)
+    counts, matrix = (t.loc[names, names].to_numpy() for t in (found.counts, found.matrix))
     return section(
         "How right it is",
         element(
@@ -35,7 +35,7 @@ def accuracy_section(found: Assessment, colours: Mapping[str, str]) -> ET.Elemen
             "interval.",
         ),
         _missing(found),
-        _by_class(found, colours),
+        _by_class(found, names, colours),
         *square(
             "Error matrix: places that were looked at",
             "Map",
@@ -55,12 +55,20 @@ def accuracy_section(found: Assessment, colours: Mapping[str, str]) -> ET.Elemen
             f"Sample: {found.design}. Rows of a matrix are what the map says, columns what is "
             "there; what is right stands in bold. User's accuracy: how much of a class on the map "
             "is that class. Producer's accuracy: how much of a class on the ground is on the map. "
-            "Estimated areas are corrected for the errors of the map; they are the ones to report.",
+            "Estimated areas are corrected for the errors of the map; they are the ones to report. "
+            "What is on the map is counted in pixels here, and may be a little less or more than "
+            "its polygons.",
             class_="note",
         ),
         *(element("p", name(note), class_="note") for note in found.notes),
         anchor="accuracy",
     )
+
+
+def _order(found: Assessment, colours: Mapping[str, str]) -> list[str]:
+    """Return the classes as in the legend, then those that are none of it."""
+    known = [str(c) for c in found.classes["class"]]
+    return [*(c for c in colours if c in known), *(c for c in known if c not in colours)]
 
 
 def _missing(found: Assessment) -> ET.Element | None:
@@ -82,12 +90,12 @@ def interval(value: float, half: float) -> str:
     return f"{percent(value)} \N{PLUS-MINUS SIGN} {percent(half)}"
 
 
-def _by_class(found: Assessment, colours: Mapping[str, str]) -> ET.Element:
-    rows_ = found.classes
-    has_ha = bool(rows_["area_ha"].notna().any())
-    n = len(rows_)
+def _by_class(found: Assessment, names: list[str], colours: Mapping[str, str]) -> ET.Element:
+    known = found.classes.set_index("class").loc[names]
+    has_ha = bool(known["area_ha"].notna().any())
+    n = len(known)
     if has_ha:
-        ha = column([*rows_["map_ha"], *rows_["area_ha"], *rows_["area_ci95_ha"]])
+        ha = column([*known["map_ha"], *known["area_ha"], *known["area_ci95_ha"]])
         columns = [Column("On the map", "ha"), Column("Estimated area", "ha"),
                    Column("\N{PLUS-MINUS SIGN}", "ha")]  # fmt: skip
         areas: list[list[Node]] = [
@@ -95,7 +103,7 @@ def _by_class(found: Assessment, colours: Mapping[str, str]) -> ET.Element:
         ]
     else:
         columns = [Column("Estimated share", "%")]
-        shares = zip(rows_["share"], rows_["share_ci95"], strict=True)
+        shares = zip(known["share"], known["share_ci95"], strict=True)
         areas = [[interval(*pair)] for pair in shares]
     columns = [
         Column("Class", number=False), *columns,
@@ -103,12 +111,12 @@ def _by_class(found: Assessment, colours: Mapping[str, str]) -> ET.Element:
     ]  # fmt: skip
     rows: list[list[Node]] = [
         [
-            _class(str(row["class"]), colours),
+            _class(str(c), colours),
             *areas[k],
             interval(row["users"], row["users_ci95"]),
             interval(row["producers"], row["producers_ci95"]),
         ]
-        for k, (_, row) in enumerate(rows_.iterrows())
+        for k, (c, row) in enumerate(known.iterrows())
     ]
     return table("Area and accuracy of each class, with 95 % intervals", columns, rows)
 

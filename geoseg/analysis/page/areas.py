@@ -93,7 +93,7 @@ def _meaning(looked: Ground, *, has_ha: bool, alone: bool) -> str:
     if not looked.whole:
         limits.append("outside of failed tiles")
     words.append(
-        f"Shares are of the ground {_and(limits)}: {percent(looked.part)} % of the raster."
+        f"Shares are of the ground {_all_of(limits)}: {percent(looked.part)} % of the raster."
         if limits
         else "Shares are of the whole raster."
     )
@@ -108,7 +108,7 @@ def _meaning(looked: Ground, *, has_ha: bool, alone: bool) -> str:
     return " ".join(words)
 
 
-def _and(words: Sequence[str]) -> str:
+def _all_of(words: Sequence[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
@@ -22,13 +23,13 @@ class Key:
     """As it is written."""
     unit: str
     """In what; empty where the label says it."""
-    label: str
+    label: tuple[Node, ...]
     """What it is."""
 
 
-def title_of(text: str, lead: str) -> ET.Element:
+def title_of(text: str, lead: Sequence[Node]) -> ET.Element:
     """Return the head of the page."""
-    return element("header", element("h1", text), element("p", lead, class_="lead"))
+    return element("header", element("h1", text), element("p", *lead, class_="lead"))
 
 
 def keys(numbers: list[Key]) -> ET.Element:
@@ -38,7 +39,7 @@ def keys(numbers: list[Key]) -> ET.Element:
 
 def _key(number: Key) -> ET.Element:
     unit = element("span", f" {number.unit}", class_="unit") if number.unit else None
-    return element("div", element("dt", number.label),
+    return element("div", element("dt", *number.label),
                    element("dd", number.value, unit))  # fmt: skip
 
 
@@ -54,8 +55,8 @@ def map_figure(url: str, classes: list[str], raster: str) -> ET.Element:
     image = element("img", src=url, alt=f"Map over the raster {raster}, showing {shown}; the areas "
                     "of all classes are in the table below.")  # fmt: skip
     caption = element(
-        "figcaption", "The map over its raster ", name(raster), ". Numbers at the edges are "
-        "coordinates of the map's reference system.",
+        "figcaption", "The map over its raster ", name(raster), ". Colours are those of the table "
+        "below; numbers at the edges are coordinates of the map's reference system.",
     )  # fmt: skip
     return element("figure", image, caption)
 

@@ -24,6 +24,7 @@ from geoseg.overview import Overview
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from matplotlib.axes import Axes
 
 MOST = 20_000
 """Polygons that are drawn one by one; of more, a picture has room for their pixels only."""
@@ -35,6 +36,9 @@ _WIDE_IN = 7.0
 """As wide as paper of A4 has room for, so that its words are as large as those around it."""
 
 _DPI = 240
+
+_LINE_IN = 0.19
+"""Height of a line of the legend."""
 
 
 def check_drawing() -> None:
@@ -70,9 +74,10 @@ def picture_of(found: Map, beneath: Overview) -> str:
         # What a user likes for other figures changes nothing here.
         mpl.rcdefaults()
         figure = Figure((_WIDE_IN, height * _WIDE_IN / width), layout="constrained")
-        plotting.plot(
+        ax = plotting.plot(
             features, found.legend, frame, beneath=beneath, failed=failed, ax=figure.subplots()
         )
+        _drop_long_legend(ax, figure.get_figheight())
         drawn = io.BytesIO()
         figure.savefig(
             drawn,
@@ -83,6 +88,16 @@ def picture_of(found: Map, beneath: Overview) -> str:
             metadata={"Software": None},
         )
     return f"data:image/png;base64,{b64encode(drawn.getvalue()).decode()}"
+
+
+def _drop_long_legend(ax: Axes, height: float) -> None:
+    """Take away a legend that leaves no room for the map: the table below it has the colours."""
+    legend = ax.get_legend()
+    if legend is None:
+        return
+    lines = sum(text.get_text().count("\n") + 1 for text in legend.get_texts())
+    if lines * _LINE_IN > height:
+        legend.remove()
 
 
 def _from_afar(found: Map, frame: Frame) -> gpd.GeoDataFrame:

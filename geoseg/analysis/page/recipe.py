@@ -23,8 +23,6 @@ from geoseg.frame import Frame
 from geoseg.legend import Legend
 from geoseg.recipe import IN_MEMORY, Recipe
 
-_KINDS = {"cover": "cover, measured", "object": "object, counted"}
-
 _SAID = {
     "backend": "Backend as asked for",
     "models": "Options of the models",
@@ -79,13 +77,13 @@ def _legend(legend: Legend) -> ET.Element:
     rows: list[list[Node]] = [
         [
             element("span", swatch(c.colour), name(c.name)),
-            _KINDS[c.kind],
+            c.kind,
             ", ".join(c.prompts),
             NOTHING if c.threshold is None else f"{c.threshold:g}",
         ]
         for c in legend.classes
     ]
-    return table("Legend", columns, rows)
+    return table("Legend: objects are counted, covers measured", columns, rows)
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, Node]]:
@@ -93,7 +91,7 @@ def _settings(recipe: Recipe) -> list[tuple[str, Node]]:
     rows: list[tuple[str, Node]] = [*_rasters(recipe), *_grid(recipe.frame)]
     rows.append(("Backend", str(known["backend"])))
     rows.append(("Tile", f"{known['tile']} px, overlap {known['overlap']} px"))
-    if recipe.legend.exclusive:
+    if recipe.legend.exclusive and any(c.kind == "cover" for c in recipe.legend.classes):
         rows.append(("Covers", "exclusive: they share no ground"))
     rows += [(label, _words(asked[key])) for key, label in _SAID.items() if asked.get(key)]
     if asked[IN_MEMORY]:

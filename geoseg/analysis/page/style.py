@@ -19,10 +19,10 @@ h2 { font-size: 1.4rem; margin: 3rem 0 .8rem; padding-top: 1rem;
 p { margin: 0 0 1rem; max-width: 44rem; overflow-wrap: anywhere; }
 .lead { font-size: 1.1rem; color: var(--soft); margin-bottom: 1.8rem; }
 .note { color: var(--soft); font-size: .875rem; }
-.key { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
-  gap: 1rem 2rem; margin: 0 0 2rem; padding: 1rem 0; border-top: 2px solid var(--ink);
-  border-bottom: 1px solid var(--line); }
-.key div { display: flex; flex-direction: column-reverse; justify-content: flex-end; }
+.key { display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin: 0 0 2rem; padding: 1rem 0;
+  border-top: 2px solid var(--ink); border-bottom: 1px solid var(--line); }
+.key div { display: flex; flex: 1 1 7rem; max-width: 14rem;
+  flex-direction: column-reverse; justify-content: flex-end; }
 .key dt { color: var(--soft); font-size: .875rem; }
 .key dd { margin: 0; font-size: 1.5rem; line-height: 1.25; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
@@ -40,6 +40,7 @@ th, td { padding: .38rem .6rem; vertical-align: baseline; text-align: left; font
   unicode-bidi: isolate; overflow-wrap: anywhere; }
 th:first-child, td:first-child { padding-left: 0; }
 th:last-child, td:last-child { padding-right: 0; }
+tbody th { min-width: 7rem; }
 thead th { vertical-align: bottom; font-weight: 600; border-top: 1.5px solid var(--ink);
   border-bottom: 1px solid var(--ink); overflow-wrap: break-word; }
 tbody tr + tr > * { border-top: 1px solid #eceae4; }
@@ -47,7 +48,6 @@ tfoot > tr > * { border-top: 1px solid var(--ink); font-weight: 600; }
 .unit { color: var(--soft); font-weight: 400; white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums lining-nums; }
 td.number { white-space: nowrap; }
-td.same { font-weight: 600; }
 .swatch { margin-right: .55rem; vertical-align: -2px; flex: none; }
 td:has(.bar) { vertical-align: middle; }
 .bar { display: block; width: 100%; min-width: 6rem; height: .6rem; }
@@ -55,10 +55,11 @@ td:has(.bar) { vertical-align: middle; }
 .alarm { border: 2px solid var(--alarm); border-left-width: .6rem; padding: 1.1rem 1.3rem .4rem;
   margin: 0 0 2rem; border-radius: 3px; }
 .alarm h2 { border: 0; padding: 0; margin: 0 0 .5rem; color: var(--alarm); font-size: 1.25rem; }
-.facts th { white-space: normal; width: 12rem; color: var(--soft); }
+.facts th { width: 12rem; color: var(--soft); }
 .facts thead { position: absolute; width: 1px; height: 1px; overflow: hidden;
   clip-path: inset(50%); }
 .facts table { border-top: 1.5px solid var(--ink); }
+.alarm tbody th { white-space: nowrap; }
 ol.sources { padding-left: 1.2rem; font-size: .9rem; max-width: 44rem; }
 ol.sources li { margin-bottom: .4rem; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line);
@@ -80,6 +81,7 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
   tbody tr:nth-child(-n+3) { break-before: avoid; }
   caption { break-after: avoid; }
   p { orphans: 3; widows: 3; }
+  .table + .note { break-before: avoid; }
   figure img { max-height: 165mm; }
 }
 """

@@ -142,8 +142,7 @@ def _target(out: str | Path, read: list[object], *, overwrite: bool) -> Path:
     Raises:
         OutputError: It cannot be written there.
     """
-    target = Path(out)
-    destination(target, "--out")
+    target, _ = destination(out, "--out")
     if target.suffix.lower() not in _ENDINGS:
         raise OutputError(
             f"output '{target}' has the ending '{target.suffix}'; a report takes .html"

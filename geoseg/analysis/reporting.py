@@ -18,7 +18,7 @@ from geoseg.analysis.landscape import stats
 from geoseg.analysis.page.accuracy import accuracy_section, interval
 from geoseg.analysis.page.areas import areas, by_zone
 from geoseg.analysis.page.change import Transitions, change_section, read_change
-from geoseg.analysis.page.document import Node, name, page
+from geoseg.analysis.page.document import Node, element, name, page
 from geoseg.analysis.page.figures import column, count, percent
 from geoseg.analysis.page.ground import Ground, ground
 from geoseg.analysis.page.opening import Key, alarm, keys, map_figure, title_of
@@ -93,7 +93,7 @@ def report(  # noqa: PLR0913
         change: What `geoseg change` wrote, .gpkg or .parquet, of which the map is one date: gains
             and losses are told.
         zones: Polygons with names, in any CRS: areas are told of each.
-        title: Of the page; the name of the map where None.
+        title: Of the page; the name of the map, with spaces for underscores, where None.
         raster: The raster of the map, where it is not at its place any more.
         picture: Draw the map over its raster, which needs both the raster and matplotlib.
         overwrite: Replace a page that is there.
@@ -112,7 +112,7 @@ def report(  # noqa: PLR0913
         check_drawing()
     source = _source(found, raster, needed=picture)
     told = _Told(
-        title or found.path.stem,
+        title or found.path.stem.replace("_", " "),
         stats(found.path),
         None if zones is None else stats(found.path, zones),
         None if points is None else accuracy(found.path, points, raster=raster),
@@ -199,7 +199,7 @@ def _lead(found: Map, source: RasterReader | None) -> list[Node]:
     names = [c.name for c in recipe.legend.classes]
     version = recipe.facts.get("versions", {}).get("geoseg", "")
     raster = name(_raster_name(found))
-    made: list[Node] = [f", made by geoseg {version} of ", raster, f"{_when(found, source)}."]
+    made: list[Node] = [f", made by geoseg {version} of ", raster, *_when(found, source), "."]
     if len(names) > _NAMED or sum(map(len, names)) > _NAMED_CHARS:
         return [f"A map of {count(len(names))} classes", *made]
     listed: list[Node] = ["A map of "]
@@ -215,15 +215,17 @@ def _between(k: int, n: int) -> str:
     return " and " if k == n - 1 else ", "
 
 
-def _when(found: Map, source: RasterReader | None) -> str:
+def _when(found: Map, source: RasterReader | None) -> list[Node]:
     """Return when the picture was taken, as far as its file tells."""
     said = None if source is None else _taken(source)
     if said is not None:
-        return f", dated {said}"
+        return [", dated ", element("time", said)]
     raster = found.made_by().raster
     parts = [v for k, v in sorted(raster.items()) if k.startswith("source.")] or [raster]
     changed = [day for part in parts if (day := when_changed(part)) is not None]
-    return f", whose file was last changed on {max(changed)[:10]}" if changed else ""
+    if not changed:
+        return []
+    return [", whose file was last changed on ", element("time", max(changed)[:10])]
 
 
 def _taken(source: RasterReader) -> str | None:
@@ -247,7 +249,7 @@ def _keys(found: Map, told: _Told, looked: Ground) -> list[Key]:
     numbers = []
     ha = float(by_class["landscape_ha"].iloc[0]) * looked.part
     if math.isfinite(ha):
-        numbers.append(Key(column([ha])[0], "ha", ("ground looked at",)))
+        numbers.append(Key(column([ha])[0], "ha", (looked.what,)))
     if (by_class["count"] > 0).any() and looked.part > 0:
         first = by_class.loc[by_class["share_pct"].idxmax()]
         part = percent(float(first["share_pct"]) / 100 / looked.part)

@@ -122,6 +122,26 @@ def test_shares_are_of_the_ground_that_has_data(plain, tmp_path):
     assert "88.9 % of the raster" in text
 
 
+def test_shares_are_of_the_area_that_was_asked_for(tmp_path):
+    first = drawn(tmp_path, IMAGE)
+    aoi = tmp_path / "aoi.gpkg"
+    left = shapely.box(499_000, 4_999_400, 500_400, 5_000_000)
+    gpd.GeoDataFrame(geometry=[left], crs=UTM).to_file(aoi)
+    geoseg.segment(
+        first.with_suffix(".tif"), LEGEND, backend=ByComponent((0, 1), cover=True), out=first,
+        aoi=aoi, tile=64, overlap=8, overwrite=True, fresh=True,
+    )  # fmt: skip
+    text = rows(page_of(first, tmp_path / "r.html")[1])
+    assert f"{NAMES[0]} 1 12.01 50.0" in text
+    assert "inside the area of interest" in text
+    assert "44.4 % of the raster" in text
+    # Another area is not what the map was made with.
+    gpd.GeoDataFrame(geometry=[left.buffer(-100)], crs=UTM).to_file(aoi)
+    text = rows(page_of(first, tmp_path / "r.html")[1])
+    assert "The area of interest of the map was not at hand" in text
+    assert f"{NAMES[0]} 1 12.01 25.0" in text
+
+
 def test_the_same_map_is_the_same_page_whatever_pictures_a_user_likes(plain, tmp_path):
     import matplotlib as mpl
 
@@ -141,7 +161,7 @@ def test_what_failed_comes_first(tmp_path, run):
     path = made(tmp_path, model=Failing)
     done, found, text = page_of(path, tmp_path / "r.html")
     assert len(done.missing) == 1
-    assert text.index("This map is incomplete") < text.index("ground looked at")
+    assert text.index("This map is incomplete") < text.index("side of a pixel")
     assert "<b>out of luck</b>" in "".join(found.text)
     code, _, err = run("report", path, "--out", tmp_path / "c.html")
     assert code == 1

@@ -57,7 +57,7 @@ def areas(table_: pd.DataFrame, legend: Legend, looked: Ground) -> ET.Element:
                      bar(gap, "#b9b7b0")])  # fmt: skip
     total: list[Node] | None = None
     if alone:
-        total = [_all(looked), count(int(counts.sum())), *([written[-1]] if has_ha else []),
+        total = [looked.what, count(int(counts.sum())), *([written[-1]] if has_ha else []),
                  percent(1.0), ""]  # fmt: skip
     columns = [
         Column("Class", number=False),
@@ -72,10 +72,6 @@ def areas(table_: pd.DataFrame, legend: Legend, looked: Ground) -> ET.Element:
         element("p", _meaning(looked, has_ha=has_ha, alone=alone), class_="note"),
         anchor="areas",
     )
-
-
-def _all(looked: Ground) -> str:
-    return "valid ground" if looked.has_data else "whole raster"
 
 
 def _meaning(looked: Ground, *, has_ha: bool, alone: bool) -> str:

@@ -42,6 +42,11 @@ class Ground:
     whole: bool
     """Whether no tile failed."""
 
+    @property
+    def what(self) -> str:
+        """What to call it."""
+        return "valid ground" if self.has_data else "whole raster"
+
 
 def ground(found: Map, seen: Overview | None) -> Ground:
     """Return how much ground a map looked at.

@@ -32,8 +32,8 @@ MOST = 20_000
 FAR_PX = 1000
 """Longest side of the raster that more polygons are burnt into."""
 
-_WIDE_IN = 7.0
-"""As wide as paper of A4 has room for, so that its words are as large as those around it."""
+_WIDE_IN, _HIGH_IN = 7.0, 6.4
+"""What paper of A4 has room for, so that words in the picture are as large as those around it."""
 
 _DPI = 240
 
@@ -70,10 +70,11 @@ def picture_of(found: Map, beneath: Overview) -> str:
     features = features_of(found) if found.count <= MOST else _from_afar(found, frame)
     failed = [outline for *_, outline in found.failed()]
     width, height = plotting.figure_size(frame)
+    scale = min(_WIDE_IN / width, _HIGH_IN / height)
     with mpl.rc_context():
         # What a user likes for other figures changes nothing here.
         mpl.rcdefaults()
-        figure = Figure((_WIDE_IN, height * _WIDE_IN / width), layout="constrained")
+        figure = Figure((width * scale, height * scale), layout="constrained")
         ax = plotting.plot(
             features, found.legend, frame, beneath=beneath, failed=failed, ax=figure.subplots()
         )

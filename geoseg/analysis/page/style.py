@@ -19,6 +19,7 @@ h2 { font-size: 1.4rem; margin: 3rem 0 .8rem; padding-top: 1rem;
 p { margin: 0 0 1rem; max-width: 44rem; overflow-wrap: anywhere; }
 .lead { font-size: 1.1rem; color: var(--soft); margin-bottom: 1.8rem; }
 .note { color: var(--soft); font-size: .875rem; }
+time { white-space: nowrap; }
 .key { display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin: 0 0 2rem; padding: 1rem 0;
   border-top: 2px solid var(--ink); border-bottom: 1px solid var(--line); }
 .key div { display: flex; flex: 1 1 7rem; max-width: 14rem;
@@ -28,8 +29,7 @@ p { margin: 0 0 1rem; max-width: 44rem; overflow-wrap: anywhere; }
   white-space: nowrap; }
 .key .unit { font-size: 1rem; }
 figure { margin: 0 0 1rem; }
-figure img { display: block; width: 100%; height: auto; max-height: 56rem; object-fit: contain;
-  object-position: left; }
+figure img { display: block; max-width: 100%; max-height: 52rem; }
 figcaption { margin-top: .5rem; color: var(--soft); font-size: .875rem; max-width: 44rem; }
 .table { overflow-x: auto; margin: 1.5rem 0; }
 .table:focus-visible { outline: 2px solid #2b7bba; outline-offset: 4px; }
@@ -40,7 +40,7 @@ th, td { padding: .38rem .6rem; vertical-align: baseline; text-align: left; font
   unicode-bidi: isolate; overflow-wrap: anywhere; }
 th:first-child, td:first-child { padding-left: 0; }
 th:last-child, td:last-child { padding-right: 0; }
-tbody th { min-width: 7rem; }
+th[scope="row"] { min-width: 7rem; }
 thead th { vertical-align: bottom; font-weight: 600; border-top: 1.5px solid var(--ink);
   border-bottom: 1px solid var(--ink); overflow-wrap: break-word; }
 tbody tr + tr > * { border-top: 1px solid #eceae4; }

@@ -118,7 +118,7 @@ def test_shares_are_of_the_ground_that_has_data(plain, tmp_path):
     assert f"{NAMES[0]} 1 12.0" in text
     for share in ("25.0", "20.0", "55.0"):
         assert f" {share} " in text
-    assert "no class" in text
+    assert "unmapped" in text
     assert "88.9 % of the raster" in text
 
 

@@ -53,7 +53,7 @@ def areas(table_: pd.DataFrame, legend: Legend, looked: Ground) -> ET.Element:
         for k, c in enumerate(legend.classes)
     ]
     if has_gap:
-        rows.append(["no class", "", *([written[len(ha)]] if has_ha else []), percent(gap),
+        rows.append(["unmapped", "", *([written[len(ha)]] if has_ha else []), percent(gap),
                      bar(gap, "#b9b7b0")])  # fmt: skip
     total: list[Node] | None = None
     if alone:

@@ -61,14 +61,12 @@ def sample(
     from geoseg.analysis.design import Plan
     from geoseg.analysis.design import sample as draw
     from geoseg.analysis.form import save_sample
-    from geoseg.analysis.ground import UNMAPPED
     from geoseg.analysis.tables import check_layers
 
     check_layers(out, [str(source), strata], overwrite=overwrite)
     plan = Plan(n, allocation, target_se, _accuracies(expected), min_per_class, seed)
     found = draw(source, plan, strata=strata, raster=raster)
-    mapped = open_classed(source, "MAP")
-    save_sample(found, [*(c.name for c in mapped.classes), UNMAPPED], out)
+    save_sample(found, out)
     if not quiet:
         for row in found.design.strata.itertuples():
             area = "" if row.area_ha != row.area_ha else f"{row.area_ha:14.1f} ha"
@@ -77,7 +75,7 @@ def sample(
             f"{len(found.points)} points in {out}: fill 'reference' by what is there, not by the "
             f"map; then geoseg accuracy {source} {out}"
         )
-    lost = missing(mapped)
+    lost = missing(open_classed(source, "MAP"))
     if lost:
         _say(f"error: {lost} tiles failed and are missing from {source}: they count as unmapped")
         raise typer.Exit(1)

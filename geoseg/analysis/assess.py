@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyproj
 import shapely
 from numpy.typing import NDArray
 
@@ -24,10 +22,19 @@ from geoseg.analysis.classed import CLASS_COLUMN, Classed, open_classed
 from geoseg.analysis.design import REFERENCE, Design
 from geoseg.analysis.estimators import Accuracy, estimate
 from geoseg.analysis.form import design_in
-from geoseg.analysis.ground import UNMAPPED, Laid, census, find_ground, frame_of, lay, whole
+from geoseg.analysis.ground import (
+    UNMAPPED,
+    Laid,
+    census,
+    find_ground,
+    frame_of,
+    lay,
+    whole,
+    workshop,
+)
 from geoseg.errors import ConfigError
 from geoseg.frame import Frame
-from geoseg.reproject import horizontal
+from geoseg.reproject import horizontal, points_in_pixels
 from geoseg.vectors import check_both_placed, read_layer
 
 if TYPE_CHECKING:
@@ -133,8 +140,7 @@ def accuracy(
         MapError: The map is damaged or in use.
     """
     found = open_classed(layer, "MAP", column=column)
-    with TemporaryDirectory(prefix="geoseg-") as name:
-        folder = Path(name)
+    with workshop() as folder:
         if design is None and isinstance(points, str | Path):
             design = design_in(points)
         if design is None:
@@ -165,11 +171,7 @@ def _read(points: str | Path | gpd.GeoDataFrame, column: str, frame: Frame) -> _
         raise ConfigError(f"{source} holds {kinds}; POINTS takes points")
     crs = None if table.crs is None else horizontal(table.crs, source)
     check_both_placed(crs, source, frame.crs)
-    xy = shapely.get_coordinates(places)
-    if crs is not None and frame.crs is not None:
-        to_map = pyproj.Transformer.from_crs(crs, frame.crs, always_xy=True)
-        xy = np.column_stack(to_map.transform(xy[:, 0], xy[:, 1]))
-    pixels = np.floor(frame.to_pixels(xy))
+    pixels = np.floor(points_in_pixels(shapely.get_coordinates(places), crs, frame, source))
     # Where there is no such place in the map's CRS, it is outside.
     pixels = np.nan_to_num(pixels, nan=-1, posinf=-1, neginf=-1).clip(-1, 2**40)
     words = [None if pd.isna(v) else " ".join(str(v).split()) or None for v in table[column]]

@@ -13,7 +13,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from geoseg.analysis.classed import CLASS_COLUMN, open_classed
 from geoseg.analysis.estimators import allocate, plan_size, spreads
-from geoseg.analysis.ground import Laid, census, find_ground, lay, sizes_ha
+from geoseg.analysis.ground import Laid, census, find_ground, lay, sizes_ha, workshop
 from geoseg.errors import ConfigError, MapError
 from geoseg.frame import Floats, Frame
 
@@ -182,6 +181,8 @@ class Sample:
     and empty `reference` and `note`."""
     design: Design
     """How they were drawn."""
+    classes: tuple[str, ...]
+    """What a reference may be: the classes of the map, and `(unmapped)` for none of them."""
 
 
 def sample(
@@ -202,7 +203,8 @@ def sample(
         column: The column of the classes, where the map is not of geoseg.
 
     Returns:
-        The points. Ground without a polygon is the stratum `(unmapped)`.
+        The points. Ground without a polygon is the stratum `(unmapped)`; so is ground under clouds
+        that were masked, and that of tiles that failed.
 
     Raises:
         ConfigError: The plan cannot be met, or a layer not be read.
@@ -212,8 +214,7 @@ def sample(
     plan = plan or Plan()
     found = open_classed(layer, "MAP", column=column)
     by_class = isinstance(strata, str) and strata == CLASS_COLUMN
-    with TemporaryDirectory(prefix="geoseg-") as name:
-        folder = Path(name)
+    with workshop() as folder:
         ground = find_ground(found, raster, folder)
         mapped = lay(found, ground, folder / "map.tif")
         laid = mapped
@@ -223,13 +224,15 @@ def sample(
         table = _planned(laid, plan)
         drawn = draw(laid, table["points"].to_numpy(), plan.seed)
         cols, rows, stratum = drawn.T
-        points = _points(ground.frame, drawn, {
+        mapped_as = stratum if by_class else mapped.at(cols, rows)
+        columns = {
             "stratum": [laid.names[k] for k in stratum.tolist()],
-            "map_class": [mapped.names[k] for k in mapped.at(cols, rows).tolist()],
-        }, plan.seed)  # fmt: skip
+            "map_class": [mapped.names[k] for k in mapped_as.tolist()],
+        }
+        points = _points(ground.frame, drawn, columns, plan.seed)
         kept = table[table["points"] > 0].reset_index(drop=True)
         design = Design(kept, plan.seed, found.name, mapped.digest(), by_class)
-    return Sample(points, design)
+    return Sample(points, design, mapped.names)
 
 
 def _planned(laid: Laid, plan: Plan) -> pd.DataFrame:

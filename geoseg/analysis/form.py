@@ -29,12 +29,11 @@ _KEY = "geoseg_sample"
 _HIDDEN = ("stratum", "map_class")
 
 
-def save_sample(found: Sample, classes: list[str], out: Path) -> None:
+def save_sample(found: Sample, out: Path) -> None:
     """Write a sample as .gpkg.
 
     Args:
         found: The sample.
-        classes: What the form offers.
         out: The file; one that is there is replaced.
 
     Raises:
@@ -47,7 +46,7 @@ def save_sample(found: Sample, classes: list[str], out: Path) -> None:
             place,
             {LAYER: found.points, STRATA: found.design.strata},
             metadata={_KEY: found.design.text()},
-            style=_form(found.points, classes),
+            style=_form(found.points, found.classes),
         )
 
 
@@ -69,7 +68,7 @@ def design_in(points: str | Path) -> Design | None:
     return None if text is None else Design.parse(text, path)
 
 
-def _form(points: gpd.GeoDataFrame, classes: list[str]) -> str:
+def _form(points: gpd.GeoDataFrame, classes: tuple[str, ...]) -> str:
     """Return QML of the columns: a list of classes for the reference, and what is hidden."""
     root = ET.Element("qgis", version="3.22", styleCategories="Fields|Forms|AttributeTable")
     fields = ET.SubElement(root, "fieldConfiguration")
@@ -87,7 +86,7 @@ def _form(points: gpd.GeoDataFrame, classes: list[str]) -> str:
     return as_qml(root)
 
 
-def _choices(config: ET.Element, classes: list[str]) -> None:
+def _choices(config: ET.Element, classes: tuple[str, ...]) -> None:
     options = ET.SubElement(ET.SubElement(config, "Option", type="Map"), "Option", name="map")
     options.set("type", "List")
     for name in classes:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyproj
+import rasterio
 from numpy.typing import NDArray
 
 from geoseg.access import is_network
@@ -22,7 +25,8 @@ from geoseg.analysis.burnt import Burnt, burnt_classes
 from geoseg.analysis.classed import Classed, grid_of
 from geoseg.aoi import find_area
 from geoseg.errors import GeosegError, MapError
-from geoseg.export.burn import burn, strips
+from geoseg.export.burn import burn
+from geoseg.export.cog import CACHE_BYTES
 from geoseg.frame import Floats, Frame
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
@@ -37,6 +41,12 @@ UNMAPPED = "(unmapped)"
 """Ground without a polygon; of a layer of strata, ground in none."""
 
 M2_PER_HA = 10_000.0
+
+_PIXELS = 2**20
+"""About so many pixels are looked at at once: whole rows."""
+
+_ANY_BAND = {"red": 1}
+"""Only the data's place is asked for; a role keeps quiet the warning that there are none."""
 
 _CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 
@@ -71,6 +81,13 @@ class Ground:
         return known
 
 
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """Yield a folder for burnt layers; it does not stay, and GDAL keeps little of what is read."""
+    with TemporaryDirectory(prefix="geoseg-") as name, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        yield Path(name)
+
+
 def find_ground(found: Classed, raster: str | None, folder: Path) -> Ground:
     """Return the ground of a map.
 
@@ -86,7 +103,7 @@ def find_ground(found: Classed, raster: str | None, folder: Path) -> Ground:
         MapError: The area of interest of the map is not there any more.
     """
     if raster is not None:
-        reader = open_source(raster, None, None)
+        reader = open_source(raster, _ANY_BAND, None)
         return Ground(reader.frame, reader, _within(found, reader.frame, folder), bare=True)
     frame = grid_of(found)
     if found.frame is None:
@@ -105,7 +122,7 @@ def frame_of(found: Classed, raster: str | None) -> Frame:
     Raises:
         RasterError: That cannot be read.
     """
-    return grid_of(found) if raster is None else open_source(raster, None, None).frame
+    return grid_of(found) if raster is None else open_source(raster, _ANY_BAND, None).frame
 
 
 def whole(frame: Frame) -> Ground:
@@ -122,8 +139,7 @@ def _reader(found: Classed) -> RasterReader | None:
         if not recipe.rasters or any(is_network(path) for path in recipe.rasters):
             raise MapError("its raster was in memory, or is on the network")
         paths = [find(path, found.map.path, "--raster FILE") for path in recipe.rasters]
-        asked = recipe.asked
-        reader = open_source(paths, asked.get("bands"), asked.get("sensor"))
+        reader = open_source(paths, _ANY_BAND, None)
         if reader.frame != recipe.frame:
             raise MapError(f"{paths[0]} is not on its pixel grid")
     except GeosegError as error:
@@ -207,7 +223,9 @@ class Laid:
     def windows(self) -> Iterator[Window]:
         """Yield whole rows from top to bottom, as much as is held at once."""
         frame = self.ground.frame
-        return (Window(0, y0, frame.width, y1) for y0, y1 in strips(frame))
+        rows = max(1, _PIXELS // frame.width)
+        for y0 in range(0, frame.height, rows):
+            yield Window(0, y0, frame.width, min(y0 + rows, frame.height))
 
     def digest(self) -> str:
         """Return what tells this map from another one: of its classes, pixel by pixel."""

@@ -218,6 +218,19 @@ def test_a_map_of_one_class_can_be_judged(tmp_path):
     assert result.overall_ci95 == pytest.approx(1.96 * error, rel=1e-3)
 
 
+def test_points_lie_on_the_map_whatever_turn_of_the_globe_they_count_from(tmp_path):
+    # Around the date line, in longitudes from 0 to 360.
+    transform = Affine(0.01, 0, 179.5, 0, -0.01, 10)
+    image = patchwork(80, 100, 3)
+    path = drawn(tmp_path, image, crs="EPSG:4326", transform=transform)
+    found = sample(path, Plan(n=90))
+    points = looked_at(found.points, image, transform)
+    west = shapely.points(points["lon"] - 360 * (points["lon"] > 180), points["lat"])
+    for places in (points, points.set_geometry(west), points.to_crs(3832)):
+        assert accuracy(path, places).overall == 1
+        assert accuracy(path, places, design=found.design).overall == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -90,8 +90,8 @@ def report(  # noqa: PLR0913
         out: The page, .html.
         points: What `geoseg sample` wrote, filled, or other points with a column `reference`:
             accuracy and estimated areas are told.
-        change: What `geoseg change` wrote, .gpkg or .parquet, of which the map is one date: gains
-            and losses are told.
+        change: The .gpkg of `geoseg change`, of which the map is one date: gains and losses are
+            told.
         zones: Polygons with names, in any CRS: areas are told of each.
         title: Of the page; the name of the map, with spaces for underscores, where None.
         raster: The raster of the map, where it is not at its place any more.

@@ -173,13 +173,13 @@ def test_points_tell_how_right_it_is(plain, tmp_path, run):
     found = sample(plain, geoseg.analysis.Plan(60))
     found.points["reference"] = found.points["map_class"]
     points = tmp_path / "p.gpkg"
-    save_sample(found, list(NAMES), points)
+    save_sample(found, points)
     done, page, _ = page_of(plain, tmp_path / "r.html", points=points)
     assert not done.missing
     assert "100.0 ± 0.0 %" in rows(page)
     assert "Olofsson" in rows(page)
     found.points.loc[0, "reference"] = None
-    save_sample(found, list(NAMES), points)
+    save_sample(found, points)
     code, _, err = run("report", plain, "--out", tmp_path / "s.html", "--points", points, "-q")
     assert (code, err) == (1, "error: 1 points have no reference; the report says so\n")
     assert "1 place has not been looked at" in (tmp_path / "s.html").read_text("utf-8")
@@ -197,13 +197,14 @@ def two(tmp_path_factory):
 
 
 def test_change_tells_what_was_lost_and_gained(two, tmp_path):
+    minus = "\N{MINUS SIGN}"
     for path in two[:2]:
         _, found, _ = page_of(path, tmp_path / "r.html", change=two[2])
         text = rows(found)
-        assert f"{NAMES[0]} 6.0" in text
-        assert "\N{MINUS SIGN}6.0" in text
-        assert "+6.0" in text
-        assert "before.gpkg and after.gpkg" in " ".join(text.split())
+        # Before, after, lost, gained and net: 600 of 1200 pixels of a hundredth of a hectare.
+        assert f"{NAMES[0]} 12.01 6.00 6.00 0.00 {minus}6.00" in text
+        assert f"{NAMES[1]} 9.61 15.61 0.00 6.00 +6.00" in text
+        assert "6.00 ha changed class between before.gpkg and after.gpkg , 12.5 % of" in text
         assert "Pontius" in text
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pyogrio
 from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
 
+from geoseg.analysis.changes.matrix import LAYER
 from geoseg.analysis.page.document import Node, element, name, section
-from geoseg.analysis.page.figures import NOTHING, column, count
+from geoseg.analysis.page.figures import NOTHING, column, count, percent
 from geoseg.analysis.page.recipe import short
 from geoseg.analysis.page.tables import Column, square, swatch, table
 from geoseg.errors import MapError
@@ -30,20 +32,18 @@ class Transitions:
     dates: tuple[str, str]
     """What was compared: names of files, before and after."""
     classes: tuple[str, ...]
-    """Those that took part; n of them."""
+    """Those that occur; n of them."""
     ha: Floats
-    """(n, n) hectares of polygons, by class before (row) and after (column)."""
-    unchanged: bool
-    """Whether ground that stayed the same class is in it, on the diagonal."""
+    """(n, n) hectares of pixels, by class before (row) and after (column)."""
     failed: int
     """Tiles that are missing, of either date."""
 
 
 def read_change(path: Path, found: Map) -> Transitions:
-    """Read a map of change.
+    """Read what `geoseg change` counted.
 
     Args:
-        path: What `geoseg change` wrote: .gpkg or .parquet.
+        path: Its .gpkg.
         found: The map of one of the two dates.
 
     Raises:
@@ -51,29 +51,22 @@ def read_change(path: Path, found: Map) -> Transitions:
     """
     change = open_map(path)
     facts = change.made_by().facts.get("change")
-    lacking = [side for side in _SIDES if side not in change.fields.names]
-    if not isinstance(facts, Mapping) or lacking:
-        raise MapError(f"{path} is no map of change; --change takes what geoseg change wrote")
+    try:
+        rows = pyogrio.read_dataframe(path, layer=LAYER, read_geometry=False)
+    except (DataLayerError, DataSourceError):
+        rows = None
+    if rows is None or not isinstance(facts, Mapping) or not {*_SIDES, "ha"} <= set(rows.columns):
+        raise MapError(f"{path} is no map of change; --change takes the .gpkg of geoseg change")
     sources = [s for s in facts.get("source") or [] if isinstance(s, str)]
     _check_same(path, sources, change, found)
-    sums: dict[tuple[str, str], float] = {}
-    for batch in change.batches():
-        ends = [batch.column(side).to_pylist() for side in _SIDES]
-        for before, after, ha in zip(*ends, batch.column("area_ha").to_pylist(), strict=True):
-            pair = str(before), str(after)
-            sums[pair] = sums.get(pair, 0.0) + (math.nan if ha is None else float(ha))
     order = [c.name for c in found.legend.classes]
-    met = {side for pair in sums for side in pair}
+    met = {str(c) for side in _SIDES for c in rows[side]}
     classes = [*(c for c in order if c in met), *sorted(met - set(order))]
-    ha = np.array([[sums.get((b, a), 0.0) for a in classes] for b in classes])
+    ha = np.zeros((len(classes), len(classes)))
+    for before, after, size in zip(rows["before"], rows["after"], rows["ha"], strict=True):
+        ha[classes.index(str(before)), classes.index(str(after))] += float(size)
     dates = (sources[0], sources[-1]) if sources else _SIDES
-    return Transitions(
-        (short(dates[0]), short(dates[1])),
-        tuple(classes),
-        ha.reshape(len(classes), len(classes)),
-        facts.get("unchanged") is True,
-        len(change.failed()),
-    )
+    return Transitions((short(dates[0]), short(dates[1])), tuple(classes), ha, len(change.failed()))
 
 
 def _check_same(path: Path, sources: list[str], change: Map, found: Map) -> None:
@@ -98,13 +91,10 @@ def change_section(found: Transitions, colours: Mapping[str, str]) -> ET.Element
         found: The transitions.
         colours: `#rrggbb` of the classes of the map.
     """
-    moved = found.ha - np.diag(np.diag(found.ha))
-    total = float(moved.sum())
-    heading = "What changed"
-    said = element(
-        "p", f"{column([total])[0]} ha changed class between ", name(found.dates[0]), " and ",
-        name(found.dates[1]), ".",
-    )  # fmt: skip
+    whole = float(found.ha.sum())
+    moved = whole - float(np.trace(found.ha))
+    said, compared = column([moved, whole])
+    part = f", {percent(moved / whole)} % of the {compared} ha that were compared" if whole else ""
     missing = None
     if found.failed:
         missing = element(
@@ -113,24 +103,38 @@ def change_section(found: Transitions, colours: Mapping[str, str]) -> ET.Element
             "what changed there is not known, and not in these numbers.",
             class_="warning",
         )
-    tables = [] if total == 0 else [_balance(found, moved, colours), *_matrix(found)]
-    note = "Areas are those of the polygons of change, after the least area that they may have."
-    return section(heading, said, missing, *tables, element("p", note, class_="note"),
-                   anchor="change")  # fmt: skip
+    return section(
+        "What changed",
+        element("p", f"{said} ha changed class between ", name(found.dates[0]), " and ",
+                name(found.dates[1]), f"{part}."),
+        missing,
+        _balance(found, colours),
+        *_matrix(found),
+        element(
+            "p",
+            "Counted in pixels that both dates have seen, before any least area of polygons; "
+            "unmapped is ground of no class. What stayed the same stands in bold.",
+            class_="note",
+        ),
+        anchor="change",
+    )  # fmt: skip
 
 
-def _balance(found: Transitions, moved: Floats, colours: Mapping[str, str]) -> ET.Element:
-    lost, gained = moved.sum(axis=1), moved.sum(axis=0)
+def _balance(found: Transitions, colours: Mapping[str, str]) -> ET.Element:
+    same = np.diag(found.ha)
+    before, after = found.ha.sum(axis=1), found.ha.sum(axis=0)
+    parts = np.stack([before, after, before - same, after - same, after - before])
     n = len(found.classes)
-    plain = column([*lost, *gained, *(gained - lost)])
-    net = column([*lost, *gained, *(gained - lost)], signed=True)[2 * n :]
-    columns = [Column("Class", number=False), Column("Lost", "ha"), Column("Gained", "ha"),
-               Column("Net", "ha")]  # fmt: skip
+    plain = column(parts.ravel())
+    net = column(parts.ravel(), signed=True)[4 * n :]
+    columns = [
+        Column("Class", number=False),
+        *(Column(head, "ha") for head in ("Before", "After", "Lost", "Gained", "Net")),
+    ]
     rows: list[list[Node]] = [
         [
             element("span", swatch(colours[c]) if c in colours else None, name(c)),
-            plain[k],
-            plain[n + k],
+            *(plain[i * n + k] for i in range(4)),
             net[k],
         ]
         for k, c in enumerate(found.classes)
@@ -139,21 +143,15 @@ def _balance(found: Transitions, moved: Floats, colours: Mapping[str, str]) -> E
 
 
 def _matrix(found: Transitions) -> list[ET.Element]:
-    """Return hectares from class to class; what is nothing is left blank, to be seen through."""
     n = len(found.classes)
-    shown = found.ha.copy()
-    if not found.unchanged:
-        np.fill_diagonal(shown, np.nan)
-    sums = np.nansum(shown, axis=1)
-    written = column([*shown.ravel(), *sums])
+    written = column([*found.ha.ravel(), *found.ha.sum(axis=1)])
     cells = [
-        [NOTHING if shown[i, j] == 0 else written[i * n + j] for j in range(n)] for i in range(n)
+        [NOTHING if found.ha[i, j] == 0 else written[i * n + j] for j in range(n)] for i in range(n)
     ]
-    of_all = "All, ha" if found.unchanged else "All that changed, ha"
     return square(
         f"From (rows, {found.dates[0]}) to (columns, {found.dates[1]}), ha",
         "From",
         found.classes,
         cells,
-        (of_all, written[n * n :]),
+        ("All", written[n * n :]),
     )

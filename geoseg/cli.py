@@ -44,6 +44,7 @@ from geoseg.cli_options import (
 )
 from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
+from geoseg.cli_report import report
 from geoseg.cli_rerun import rerun
 from geoseg.cli_sample import sample
 from geoseg.cli_stats import stats
@@ -342,6 +343,7 @@ app.command()(rerun)
 app.command()(stats)
 app.command()(sample)
 app.command()(accuracy)
+app.command()(report)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")
 

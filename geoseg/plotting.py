@@ -6,6 +6,7 @@ Matplotlib draws; it comes with `pip install "geoseg[notebook]"`.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ _FILL = 0.45
 _SIDE_IN = 8.0
 _MARGIN_IN = 3.4
 """For numbers on the left and the legend on the right."""
+
+_LABEL_CHARS, _LABEL_LINES = 26, 3
+"""How much of a name the legend has room for."""
 
 _FAILED_COLOUR = "#d7191c"
 
@@ -97,13 +101,18 @@ def plot(
     return ax
 
 
-def _new_axes(frame: Frame) -> Axes:
-    import matplotlib.pyplot as plt
-
+def figure_size(frame: Frame) -> tuple[float, float]:
+    """Return width and height in inches of a figure that a map fits into, with its legend."""
     left, right, low, high = _extent(frame)
     wide = min(max((right - left) / (high - low) / _aspect(frame), 0.3), 3.0)
     width, height = (_SIDE_IN, _SIDE_IN / wide) if wide > 1 else (_SIDE_IN * wide, _SIDE_IN)
-    _, ax = plt.subplots(figsize=(width + _MARGIN_IN, height + 1), layout="constrained")
+    return width + _MARGIN_IN, height + 1
+
+
+def _new_axes(frame: Frame) -> Axes:
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots(figsize=figure_size(frame), layout="constrained")
     return ax
 
 
@@ -124,7 +133,10 @@ def _aspect(frame: Frame) -> float:
 
 def _label(land_class: LandClass) -> str:
     """Return a name as matplotlib shows it as it is."""
-    plain = land_class.name.replace("$", r"\$")
+    lines = textwrap.wrap(
+        land_class.name, _LABEL_CHARS, max_lines=_LABEL_LINES, placeholder="\N{HORIZONTAL ELLIPSIS}"
+    )
+    plain = "\n".join(lines).replace("$", r"\$")
     # What begins with an underscore is left out of legends; a space of no width is not seen.
     return f"\u200b{plain}" if plain.startswith("_") else plain
 

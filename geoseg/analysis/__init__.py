@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geoseg.analysis.figures import explore, plot
     from geoseg.analysis.form import save_sample
     from geoseg.analysis.landscape import stats
+    from geoseg.analysis.reporting import report
 
 _HOME = {
     "Plan": "geoseg.analysis.design",
@@ -22,6 +23,7 @@ _HOME = {
     "change": "geoseg.analysis.changes.compare",
     "explore": "geoseg.analysis.figures",
     "plot": "geoseg.analysis.figures",
+    "report": "geoseg.analysis.reporting",
     "sample": "geoseg.analysis.design",
     "save_sample": "geoseg.analysis.form",
     "stats": "geoseg.analysis.landscape",
@@ -33,6 +35,7 @@ __all__ = [
     "change",
     "explore",
     "plot",
+    "report",
     "sample",
     "save_sample",
     "stats",

@@ -33,7 +33,7 @@ def plot(map: str | Path, *, raster: str | bool = True, ax: Axes | None = None) 
     failed = [outline for *_, outline in found.failed()]
     beneath = None if raster is False else _beneath(found, raster)
     return plotting.plot(
-        _features(found), found.legend, frame, beneath=beneath, failed=failed, ax=ax
+        features_of(found), found.legend, frame, beneath=beneath, failed=failed, ax=ax
     )
 
 
@@ -60,14 +60,14 @@ def explore(
     crs = found.made_by().frame.crs
     seen = None if crs is None or raster is False else _beneath(found, raster)
     beneath = None if seen is None or crs is None else (seen, crs)
-    return webmap.explore(_features(found), found.legend, beneath=beneath, most=most, base=base)
+    return webmap.explore(features_of(found), found.legend, beneath=beneath, most=most, base=base)
 
 
 def _beneath(found: Map, raster: str | Literal[True]) -> Overview:
     return overview(open_origin(found, None if raster is True else raster))
 
 
-def _features(found: Map) -> gpd.GeoDataFrame:
+def features_of(found: Map) -> gpd.GeoDataFrame:
     """Return the whole map as a table."""
     import geopandas as gpd
     import pyarrow as pa

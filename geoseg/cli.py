@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geoseg import interrupts
+from geoseg.cli_evaluate import evaluate
 from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
 from geoseg.cli_options import (
@@ -334,6 +335,7 @@ def demo(
 
 app.command()(status)
 app.command()(export)
+app.command()(evaluate)
 app.command()(rerun)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")

@@ -8,9 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "Evaluation": "geoseg.analysis.evaluation.report",
+    "evaluate": "geoseg.analysis.evaluation.compare",
+}
 
-__all__: list[str] = []
+__all__: list[str] = ["Evaluation", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:

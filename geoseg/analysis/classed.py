@@ -86,7 +86,11 @@ class Classed:
 
 
 def open_classed(
-    layer: str | Path | gpd.GeoDataFrame, option: str, *, column: str = CLASS_COLUMN
+    layer: str | Path | gpd.GeoDataFrame,
+    option: str,
+    *,
+    column: str = CLASS_COLUMN,
+    knob: str = "name the column that holds it",
 ) -> Classed:
     """Open a map of geoseg, or another layer of polygons with classes.
 
@@ -94,6 +98,7 @@ def open_classed(
         layer: A file, `FILE|layername=NAME` where it has several layers, or a GeoDataFrame.
         option: What takes it, for messages.
         column: The column that holds the classes.
+        knob: What to do where there is no such column, for messages.
 
     Raises:
         ConfigError: It cannot be read, holds no polygons, or polygons without a class.
@@ -104,6 +109,11 @@ def open_classed(
         if found is not None:
             return _of_map(found)
     frame, name = read_layer(layer, option, _WANTS, "the layer")
+    if column not in frame.columns:
+        has = ", ".join(map(str, frame.columns.drop(frame.geometry.name))) or "none"
+        raise ConfigError(
+            f"{name} has no column '{column}' (its columns: {has}); {option} takes {_WANTS}: {knob}"
+        )
     return _of_layer(frame, name, option, column)
 
 
@@ -139,12 +149,6 @@ def _of_map(found: Map) -> Classed:
 
 
 def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> Classed:
-    if column not in frame.columns:
-        has = ", ".join(map(str, frame.columns.drop(frame.geometry.name))) or "none"
-        raise ConfigError(
-            f"{name} has no column '{column}' (its columns: {has}); {option} takes {_WANTS}: name "
-            "the column that holds it"
-        )
     lacking = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
     if lacking.any():
         raise ConfigError(

@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 COCO_IOUS = np.linspace(0.5, 0.95, 10)
 """IoUs that AP is the mean over."""
 
-_PACKED = 6
+_PACKED = 8
 """About how many polygons share an "image": its cost is a constant, and the product of both."""
 
 

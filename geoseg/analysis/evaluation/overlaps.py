@@ -20,8 +20,13 @@ from geoseg.frame import Floats, Frame
 
 Ints = NDArray[np.int64]
 
-_DIGITS = 9
-"""To which IoUs are rounded: coordinates were georeferenced, and 0.5 is to stay 0.5."""
+_SNAP_PX = 1e-5
+"""How near to a pixel's corner a vertex is meant to be on it: coordinates were georeferenced."""
+
+_DECIMALS = 4
+_SNAP_IOU = 1e-9
+"""How near to a number of few decimals an IoU is meant to be it: 0.5 is to stay 0.5, as what is
+asked for is such a number."""
 
 _LEAST_PX2 = 1.0
 """Least area of what is left of a polygon that the edge of the grid cuts."""
@@ -91,18 +96,29 @@ Placed = tuple[Ints, Floats, Geometries]
 
 def _placed(layer: Classed, frame: Frame) -> Iterator[Placed]:
     """Yield what of each batch lies in the grid, in order; what its edge cuts is cut."""
-    for batch, parts, owner in layer.in_pixels(frame):
+    for batch, placed, owner in layer.in_pixels(frame):
+        parts = shapely.transform(placed, _snapped)
         bounds = shapely.bounds(parts)
         size = np.array([frame.width, frame.height])
         here = ((bounds[:, 2:] > 0) & (bounds[:, :2] < size)).all(axis=1)
         beyond = np.zeros(len(batch.id), bool)
-        beyond[owner[((bounds[:, :2] < -1e-6) | (bounds[:, 2:] > size + 1e-6)).any(axis=1)]] = True
+        beyond[owner[((bounds[:, :2] < 0) | (bounds[:, 2:] > size)).any(axis=1)]] = True
         order = np.argsort(owner[here], kind="stable")
         which, place = np.unique(owner[here][order], return_inverse=True)
         shapes = shapely.multipolygons(parts[here][order], indices=place)
         shapes = _valid(_cut(shapes, beyond[which], frame))
         kept = ~beyond[which] | (shapely.area(shapes) >= _LEAST_PX2)
         yield batch.cls[which][kept], batch.score[which][kept], shapes[kept]
+
+
+def _snapped(xy: Floats) -> Floats:
+    corner = np.rint(xy)
+    return np.where(np.abs(xy - corner) < _SNAP_PX, corner, xy)
+
+
+def _snapped_iou(iou: Floats) -> Floats:
+    plain = np.round(iou, _DECIMALS)
+    return np.where(np.abs(iou - plain) < _SNAP_IOU, plain, iou)
 
 
 def _cut(shapes: Geometries, beyond: NDArray[np.bool_], frame: Frame) -> Geometries:
@@ -150,6 +166,6 @@ def _close(
     near = np.flatnonzero(most * (1 + least) >= least * (a + b) * (1 - 1e-9))
     one, other = one[near], other[near]
     shared = shapely.area(shapely.intersection(own[one], shapes[other]))
-    iou = np.round(shared / (a[near] + b[near] - shared), _DIGITS)
+    iou = _snapped_iou(shared / (a[near] + b[near] - shared))
     kept = iou >= least
     return np.column_stack((one[kept], other[kept])).astype(np.int64), iou[kept]

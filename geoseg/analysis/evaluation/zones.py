@@ -37,9 +37,6 @@ ZONES = ("whole", "seam", "interior")
 MEMBERS = {"whole": (INTERIOR, SEAM), "seam": (SEAM, SEAM), "interior": (INTERIOR, INTERIOR)}
 """From which number to which they reach."""
 
-_BLUR_PX = 1e-6
-"""How well coordinates are known that were georeferenced."""
-
 READ_PX = 1024
 """Side of what is looked at at once."""
 
@@ -109,8 +106,7 @@ class Ground:
         """
         parts, owner = shapely.get_parts(shapes, return_index=True)
         zone = np.full(len(shapes), INTERIOR, np.int8)
-        inner = shapely.bounds(parts) + _BLUR_PX * np.array([1, 1, -1, -1])
-        zone[owner[self.seams.near(inner)]] = SEAM
+        zone[owner[self.seams.near(shapely.bounds(parts))]] = SEAM
         centre = shapely.get_coordinates(shapely.centroid(shapes))
         zone[~self._counts(centre)] = OUTSIDE
         return zone

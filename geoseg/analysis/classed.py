@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geoseg.area import Geometries, polygonal
 from geoseg.errors import ConfigError, MapError
-from geoseg.export.read import Map, open_map
+from geoseg.export.read import BATCH_ROWS, Map, open_map
 from geoseg.export.table import COLUMNS
 from geoseg.frame import Floats, Frame
 from geoseg.legend import LandClass
@@ -167,7 +167,14 @@ def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> C
         land = tuple(LandClass(name=c) for c in classes)
     except ValueError as error:
         raise ConfigError(f"{name} has a class that is no name: {list(classes)[:5]}") from error
-    return Classed(name, crs, land, len(frame), None, lambda: iter([batch]))
+    return Classed(name, crs, land, len(frame), None, lambda: _parts(batch))
+
+
+def _parts(whole: Batch) -> Iterator[Batch]:
+    """Yield a batch in parts, so that what is made of one at a time stays small."""
+    for start in range(0, len(whole.id), BATCH_ROWS):
+        part = slice(start, start + BATCH_ROWS)
+        yield Batch(whole.id[part], whole.cls[part], whole.score[part], whole.shape[part])
 
 
 def _valid(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _MOST_PX = 512
 """Largest tolerance of boundaries: so far is looked around every window."""
 
+_NOWHERE = "no object of the reference lies in the map: is the CRS of either wrong?"
 _NO_SCORE = "polygons of the map have no score: average precision cannot be computed"
 
 
@@ -78,7 +79,7 @@ def evaluate(  # noqa: PLR0913
     with tempfile.TemporaryDirectory(prefix="geoseg-") as name:
         folder = Path(name)
         found = find_ground(pair.map, aoi, seam_px, folder)
-        tolerance_px = measure.tolerance_px(found.ground.counted.frame.gsd_m)
+        tolerance_px = measure.tolerance_px(found.ground.frame.gsd_m)
         zones = ZONES if found.zoned else ZONES[:1]
         rows, notes = _judge_objects(pair, found, measure.iou, zones)
         confusion: list[dict[str, Any]] = []
@@ -87,6 +88,8 @@ def evaluate(  # noqa: PLR0913
             for zone in zones:
                 rows += _cover_rows(pair, seen, zone)
                 confusion += _confusion(seen, zone)
+            if not seen.confusion("whole")[:, 1:].any():
+                notes.append(_NOWHERE.replace("object", "cover"))
     facts = {
         "map": pair.map.name,
         "reference": pair.reference.name,
@@ -161,6 +164,8 @@ def _judge_objects(
         rows.append(mean_row(zone, "object", [r for r in rows if r.zone == zone]))
         rows.append(Row(zone, MICRO, "object", _figures(reduce(add, counts[zone]))))
     notes = [_NO_SCORE] if np.isnan(overlaps.map.score).any() else []
+    if len(overlaps.reference.cls) == 0:
+        notes.append(_NOWHERE)
     return rows, notes
 
 

@@ -88,7 +88,7 @@ def compare_covers(pair: Pair, ground: Ground, tolerance_px: float, folder: Path
         c.name: c.kind for c in (*pair.reference.classes, *pair.map.classes)
     }  # the map's kinds count
     names = [*judged, *(n for n, kind in every.items() if kind == "cover" and n not in judged)]
-    frame = ground.counted.frame
+    frame = ground.frame
     mapped = burnt_classes(numbered(pair.map, names), frame, folder / "map.tif")
     truth = burnt_classes(numbered(pair.reference, names), frame, folder / "reference.tif")
     size = len(names) + 1

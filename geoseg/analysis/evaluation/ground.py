@@ -61,7 +61,7 @@ def find_ground(
     Raises:
         ConfigError: The area of interest cannot be used.
     """
-    path = folder / "counted.tif"
+    path = folder / "left_out.tif"
     if layer.map is None or layer.map.recipe is None:
         return _of_layer(layer, aoi, seam_px, path)
     found, recipe = layer.map, layer.map.recipe
@@ -125,13 +125,15 @@ def _own_area(recipe: Recipe, notes: list[str]) -> str | None:
 
 def _raster(found: Map, recipe: Recipe, notes: list[str]) -> RasterReader | None:
     """Return the raster of a map, if it is here and has its grid."""
+    asked = recipe.asked
     paths: Sequence[str] = recipe.rasters
     if not paths or any(is_network(path) for path in paths):
         where = "was in memory" if not paths else "is on the network"
         notes.append(f"the raster of the map {where}: {_NO_DATA}")
         return None
     try:
-        raster = open_source([find(path, found.path, "--aoi") for path in paths], None, None)
+        here = [find(path, found.path, "--aoi") for path in paths]
+        raster = open_source(here, asked.get("bands"), asked.get("sensor"))
     except GeosegError:
         notes.append(f"the raster of the map, {paths[0]}, cannot be read: {_NO_DATA}")
         return None

@@ -22,7 +22,7 @@ from geoseg.analysis.classed import CLASS_COLUMN, Batch, Classed, open_classed
 from geoseg.errors import ConfigError
 from geoseg.frame import Frame
 from geoseg.legend import LandClass
-from geoseg.vectors import read_layer
+from geoseg.vectors import check_both_placed, read_layer
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -77,6 +77,7 @@ def open_pair(
     """
     mapped = _open_map(map_, column)
     truth = _open_reference(reference, column, only)
+    check_both_placed(truth.crs, truth.name, mapped.crs)
     truth = _renamed(truth, match or {})
     known = {c.name for c in truth.classes}
     both = tuple(c for c in mapped.classes if c.name in known)

@@ -72,7 +72,7 @@ def find_overlaps(mapped: Classed, truth: Classed, ground: Ground, least: float)
     Raises:
         ConfigError: A layer cannot be brought to the grid's CRS.
     """
-    frame = ground.counted.frame
+    frame = ground.frame
     batches = list(_placed(truth, frame))
     shapes = np.concatenate([np.empty(0, object), *(b[2] for b in batches)])
     reference = _gathered(batches, ground)

@@ -19,6 +19,9 @@ COUNTS = ("right", "false", "missed")
 """Polygons of objects, pixels of covers."""
 
 MEASURES = (*OBJECT[:6], "IoU", *OBJECT[6:], *COVER[4:], *COUNTS)
+_SHOWN = 12
+"""Most classes whose confusion is shown to people."""
+
 KINDS = {"object": OBJECT, "cover": COVER}
 
 
@@ -82,7 +85,7 @@ class Evaluation:
         }
 
     def words(self) -> str:
-        """Return a table for people: a block per kind."""
+        """Return tables for people: one per kind, and the confusion of covers in the whole map."""
         blocks = []
         for kind, measures in KINDS.items():
             part = self.table[self.table["kind"] == kind]
@@ -99,6 +102,12 @@ class Evaluation:
                 for r in part.to_dict("records")
             ]  # fmt: skip
             blocks.append(_aligned([head, *rows]))
+        whole = self.confusion[self.confusion["zone"] == "whole"]
+        names = list(dict.fromkeys(whole["map"]))
+        if 0 < len(names) <= _SHOWN:
+            pixels = whole["pixels"].to_numpy().reshape(len(names), len(names))
+            rows = [[n, "", *map(str, row)] for n, row in zip(names, pixels.tolist(), strict=True)]
+            blocks.append(_aligned([["pixels: map", "reference:", *names], *rows]))
         return "\n\n".join(blocks)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.analysis.burnt import Burnt
-from geoseg.area import Geometries
+from geoseg.area import Geometries, polygonal
 from geoseg.errors import TileFailedError
 from geoseg.export.burn import burn, strips
 from geoseg.frame import Floats, Frame
@@ -36,6 +36,9 @@ ZONES = ("whole", "seam", "interior")
 
 MEMBERS = {"whole": (INTERIOR, SEAM), "seam": (SEAM, SEAM), "interior": (INTERIOR, INTERIOR)}
 """From which number to which they reach."""
+
+_AROUND, _FAILED = 1, 2
+"""What is burnt on pixels that do not count."""
 
 READ_PX = 1024
 """Side of what is looked at at once."""
@@ -83,10 +86,15 @@ def _between(lines: Floats, low: Floats, high: Floats) -> NDArray[np.bool_]:
 class Ground:
     """The pixels that count, and their zones."""
 
-    counted: Burnt
-    """1 where a pixel counts."""
+    left_out: Burnt
+    """0 where a pixel counts: what is so nearly everywhere takes no room on the disk."""
     seams: Seams
     """Where tiles meet."""
+
+    @property
+    def frame(self) -> Frame:
+        """The grid."""
+        return self.left_out.frame
 
     def read(self, window: Window) -> Zone:
         """Return the (row, col) zone of the pixels of a window inside the frame."""
@@ -96,7 +104,7 @@ class Ground:
         near_x = _between(self.seams.x, columns - reach, columns + 1 + reach)
         near_y = _between(self.seams.y, rows - reach, rows + 1 + reach)
         zone = np.where(near_y[:, None] | near_x[None, :], SEAM, INTERIOR)
-        found: Zone = np.where(self.counted.read(window) == 1, zone, OUTSIDE).astype(np.int8)
+        found: Zone = np.where(self.left_out.read(window) == 0, zone, OUTSIDE).astype(np.int8)
         return found
 
     def of(self, shapes: Geometries) -> Zone:
@@ -113,7 +121,7 @@ class Ground:
 
     def _counts(self, xy: Floats) -> NDArray[np.bool_]:
         """Tell of (n, 2) places in pixels, of the frame, whether their pixel counts."""
-        frame = self.counted.frame
+        frame = self.frame
         pixel = np.clip(np.floor(xy).astype(np.int64), 0, (frame.width - 1, frame.height - 1))
         found = np.zeros(len(xy), bool)
         every = strips(frame)
@@ -121,8 +129,8 @@ class Ground:
         for number in np.unique(strip).tolist():
             here = strip == number
             y0, y1 = every[number]
-            values = self.counted.read(Window(0, y0, frame.width, y1))
-            found[here] = values[pixel[here, 1] - y0, pixel[here, 0]] == 1
+            values = self.left_out.read(Window(0, y0, frame.width, y1))
+            found[here] = values[pixel[here, 1] - y0, pixel[here, 0]] == 0
         return found
 
 
@@ -148,27 +156,30 @@ def survey(
     Returns:
         The pixels; and how many do not count because their tile failed.
     """
-    whole = np.array([shapely.box(0, 0, frame.width, frame.height)])
 
     def painted() -> Iterator[tuple[Geometries, Ints]]:
-        wanted = whole if area is None else area
-        yield wanted, np.full(len(wanted), 1)
-        yield failed, np.full(len(failed), 2)
+        yield failed, np.full(len(failed), _FAILED)
+        if area is not None:
+            box = shapely.box(0, 0, frame.width, frame.height)
+            around = shapely.get_parts(shapely.difference(box, shapely.union_all(area)))
+            yield polygonal(around), np.full(len(polygonal(around)), _AROUND)
 
     burn(path, frame, "uint8", painted())
-    counted = Burnt(path, frame)
-    lost = sum(int((values == 2).sum()) for _, values in counted.strips())
+    left_out = Burnt(path, frame)
+    lost = 0
+    if len(failed):
+        lost = sum(int((values == _FAILED).sum()) for _, values in left_out.strips())
     if raster is not None:
-        _leave_out_nodata(counted, raster)
-    return Ground(counted, seams), lost
+        _leave_out_nodata(left_out, raster)
+    return Ground(left_out, seams), lost
 
 
-def _leave_out_nodata(counted: Burnt, raster: RasterReader) -> None:
-    with rasterio.open(counted.path, "r+") as target:
-        for window in windows(counted.frame, READ_PX):
+def _leave_out_nodata(left_out: Burnt, raster: RasterReader) -> None:
+    with rasterio.open(left_out.path, "r+") as target:
+        for window in windows(left_out.frame, READ_PX):
             where = RasterioWindow(window.x0, window.y0, window.width, window.height)
             values = target.read(1, window=where)
-            if not values.any():
+            if values.all():
                 continue
             try:
                 valid = raster.read(window)[1]
@@ -176,7 +187,7 @@ def _leave_out_nodata(counted: Burnt, raster: RasterReader) -> None:
                 # What cannot be read has failed in the map, too, and is painted already.
                 continue
             if not valid.all():
-                values[~valid] = 0
+                values[~valid] = _AROUND
                 target.write(values, 1, window=where)
 
 

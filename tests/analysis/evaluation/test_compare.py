@@ -238,6 +238,30 @@ def test_without_the_evaluator_objects_are_refused_and_covers_are_not(tmp_path, 
     assert row(evaluate(out, covers[covers["class"] == "c1"]), name="c1")["IoU"] == 1
 
 
+def test_a_reference_of_another_place_is_noticed_and_one_without_place_is_refused(tmp_path):
+    out = mapped(tmp_path)
+    far = right()
+    far.geometry = far.geometry.translate(1e5, 0)
+    found = evaluate(out, far)
+    assert math.isnan(row(found)["recall"])
+    assert row(found)["false"] == CLASSES.count(0)
+    assert sum("is the CRS of either wrong?" in note for note in found.notes) == 2
+    with pytest.raises(ConfigError, match="has no coordinate reference system, the other has one"):
+        evaluate(out, right().set_crs(None, allow_override=True))
+
+
+def test_a_map_of_nothing_has_missed_everything(tmp_path):
+    out = tmp_path / "map.gpkg"
+    nothing = np.zeros_like(IDS)
+    geoseg.segment(raster(nothing), KINDS, backend=ByIdentity(CLASSES), out=out, tile=40, overlap=8)
+    found = evaluate(out, right())
+    assert row(found)["AP"] == row(found)["recall"] == row(found)["PQ"] == 0
+    assert row(found)["missed"] == CLASSES.count(0)
+    assert math.isnan(row(found)["precision"])
+    assert math.isnan(row(found)["SQ"])
+    assert row(found, name="c1")["IoU"] == row(found, name="c1")["boundary_F1"] == 0
+
+
 # ------------------------------------------------------------------------------- command
 
 

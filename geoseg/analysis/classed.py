@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geoseg.area import Geometries, polygonal
 from geoseg.errors import ConfigError, MapError
 from geoseg.export.read import BATCH_ROWS, Map, open_map
-from geoseg.export.table import COLUMNS
+from geoseg.export.table import COLUMNS, LAYER
 from geoseg.frame import Floats, Frame
 from geoseg.legend import LandClass
 from geoseg.reproject import horizontal, in_pixels
@@ -105,7 +105,8 @@ def open_classed(
         MapError: It is a map of geoseg that is damaged or in use.
     """
     if isinstance(layer, str | Path) and column == CLASS_COLUMN:
-        found = _own(Path(layer))
+        # As QGIS calls the layer of a map.
+        found = _own(Path(str(layer).removesuffix(f"|layername={LAYER}")))
         if found is not None:
             return _of_map(found)
     frame, name = read_layer(layer, option, _WANTS, "the layer")

@@ -61,9 +61,7 @@ def vector_place(layer: Any, words: str) -> str:
         )
     named = [part for part in rest.split("|") if part.startswith("layername=")]
     if not layer.isEditable() and not layer.subsetString():
-        # A map of geoseg is known by its file.
-        own = named == ["layername=features"] and words == "map"
-        return "|".join([os.path.abspath(path), *([] if own else named)])  # noqa: PTH100
+        return "|".join([os.path.abspath(path), *named])  # noqa: PTH100
     raise QgsProcessingException(
         f"the {words}, layer '{layer.name()}', has edits that are not saved, or a filter; save "
         "it as a file of its own first (Export > Save Features As)"

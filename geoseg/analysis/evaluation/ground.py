@@ -16,7 +16,7 @@ from geoseg.analysis.evaluation.layers import grid_over
 from geoseg.analysis.evaluation.zones import Ground, Seams, survey
 from geoseg.aoi import find_area
 from geoseg.area import Geometries
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, MapError
 from geoseg.export.read import Map
 from geoseg.frame import Frame
 from geoseg.grid import Grid
@@ -67,7 +67,7 @@ def find_ground(
     found, recipe = layer.map, layer.map.recipe
     notes: list[str] = []
     if aoi is None:
-        aoi = _own_area(recipe, notes)
+        aoi = _own_area(found, recipe, notes)
     area = None if aoi is None else find_area(aoi, recipe.frame).polygons
     failed = found.failed()
     missing = shapely.transform(
@@ -102,7 +102,7 @@ def _of_layer(
     return Found(ground, 0, zoned=False, notes=(note,))
 
 
-def _own_area(recipe: Recipe, notes: list[str]) -> str | None:
+def _own_area(found: Map, recipe: Recipe, notes: list[str]) -> str | None:
     """Return the area of interest within which a map was made."""
     place = recipe.asked.get("aoi")
     if place is None:
@@ -112,15 +112,20 @@ def _own_area(recipe: Recipe, notes: list[str]) -> str | None:
                 "lies outside counts as missed; pass it as --aoi"
             )
         return None
-    # Between file and layer there may be a bar.
-    if is_network(place) or not Path(place.partition("|")[0]).exists():
+    file, bar, layer = place.partition("|")
+    try:
+        # A file may not open the network.
+        here = None if is_network(file) else find(file, found.path, "--aoi")
+    except MapError:
+        here = None
+    if here is None:
         notes.append(
             f"the map was made within {place}, which is not there any more: what lies outside "
             "counts as missed; pass --aoi"
         )
         return None
-    notes.append(f"judged within the area of interest of the map, {place}")
-    return str(place)
+    notes.append(f"judged within the area of interest of the map, {here}")
+    return f"{here}{bar}{layer}"
 
 
 def _raster(found: Map, recipe: Recipe, notes: list[str]) -> RasterReader | None:

@@ -63,7 +63,8 @@ def evaluate(  # noqa: PLR0913
         aoi: Polygons within which the reference is complete: pixels count whose centre, and
             polygons whose centroid lies in them. A pair of polygons counts where that of the
             reference does.
-        iou: Least IoU, 0..1, at which polygons match for precision, recall and F1.
+        iou: Least IoU, 0..1, at which polygons match for precision, recall and F1: best score
+            first, as COCO does; for panoptic quality it is above 0.5, best IoU first.
         boundary: How far apart boundaries of covers may be: `2px`, `5m`.
         seam_px: How far the zone of seams reaches to each side of a seam, in pixels.
 

@@ -7,7 +7,7 @@ same objects go to geoseg as polygons, to pycocotools as masks in one image (wit
 detections lifted), and to a plain reading of the definition of panoptic quality on segment numbers
 (the package panopticapi is not on PyPI): `max_difference_ap` and `max_difference_pq` are the
 largest differences. Then `--count` polygons are held against as many: `seconds`, `cpu_seconds`
-and `peak_mb` are of the whole command, `seconds_coco` what pycocotools takes for `--coco` of them as masks.
+and `peak_mb` are of the whole command. `seconds_coco` is what pycocotools takes for `--coco` masks.
 """
 
 from __future__ import annotations

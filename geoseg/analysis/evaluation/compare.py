@@ -144,9 +144,8 @@ def _judge_objects(
     names = pair.of_kind("object")
     if not names:
         return [], []
-    overlaps = find_overlaps(
-        numbered(pair.map, names), numbered(pair.reference, names), found.ground, min(0.5, iou)
-    )
+    mapped, truth = numbered(pair.map, names), numbered(pair.reference, names)
+    overlaps = find_overlaps(mapped, truth, found.ground, min(0.5, iou), found.cut)
     rows, counts = [], {zone: [Counts(0, 0, 0)] for zone in zones}
     for cls, name in enumerate(names):
         matched = match_class(overlaps, cls, iou)

@@ -15,7 +15,7 @@ from geoseg.analysis.classed import Classed
 from geoseg.analysis.evaluation.layers import grid_over
 from geoseg.analysis.evaluation.zones import Ground, Seams, survey
 from geoseg.aoi import find_area
-from geoseg.area import Geometries
+from geoseg.area import Area, Geometries
 from geoseg.errors import GeosegError, MapError
 from geoseg.export.read import Map
 from geoseg.frame import Frame
@@ -38,6 +38,8 @@ class Found:
 
     ground: Ground
     """They, and their zones."""
+    cut: Area | None
+    """To what the polygons of the map were cut when it was made."""
     failed_tiles: int
     """Tiles that are missing in the map."""
     zoned: bool
@@ -66,9 +68,9 @@ def find_ground(
         return _of_layer(layer, aoi, seam_px, path)
     found, recipe = layer.map, layer.map.recipe
     notes: list[str] = []
-    if aoi is None:
-        aoi = _own_area(found, recipe, notes)
-    area = None if aoi is None else find_area(aoi, recipe.frame).polygons
+    own = _own_area(found, recipe, notes) if aoi is None else None
+    wanted = own if aoi is None else aoi
+    area = None if wanted is None else find_area(wanted, recipe.frame)
     failed = found.failed()
     missing = shapely.transform(
         np.array([outline for *_, outline in failed], object), recipe.frame.to_pixels
@@ -76,13 +78,15 @@ def find_ground(
     grid = Grid(recipe.frame.window, recipe.facts["tile"], recipe.facts["overlap"])
     seams = Seams.of(grid, seam_px)
     raster = _raster(found, recipe, notes)
-    ground, lost = survey(path, recipe.frame, seams, area=area, failed=missing, raster=raster)
+    inside = None if area is None else area.polygons
+    ground, lost = survey(path, recipe.frame, seams, area=inside, failed=missing, raster=raster)
     if failed:
         notes.append(
             f"{len(failed)} of {len(grid)} tiles failed and are missing from the map: their {lost} "
             "pixels do not count"
         )
-    return Found(ground, len(failed), zoned=True, notes=tuple(notes))
+    cut = None if own is None else area
+    return Found(ground, cut, len(failed), zoned=True, notes=tuple(notes))
 
 
 def _of_layer(
@@ -99,7 +103,7 @@ def _of_layer(
         f"{layer.name} does not say how it was made: no seams are known, and it is judged within "
         f"{where}, covers on pixels of {frame.transform.a:.3g} units of its CRS"
     )
-    return Found(ground, 0, zoned=False, notes=(note,))
+    return Found(ground, None, 0, zoned=False, notes=(note,))
 
 
 def _own_area(found: Map, recipe: Recipe, notes: list[str]) -> str | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geoseg.analysis.classed import Classed
 from geoseg.analysis.evaluation.zones import Ground, Zone
-from geoseg.area import Geometries, polygonal
+from geoseg.area import Area, Geometries, polygonal
 from geoseg.frame import Floats, Frame
 
 Ints = NDArray[np.int64]
@@ -29,7 +29,7 @@ _SNAP_IOU = 1e-9
 asked for is such a number."""
 
 _LEAST_PX2 = 1.0
-"""Least area of what is left of a polygon that the edge of the grid cuts."""
+"""Least area of what is left of a polygon that was cut."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,9 @@ class Overlaps:
     """(k,) intersection over union, of those that reach the least that was asked for."""
 
 
-def find_overlaps(mapped: Classed, truth: Classed, ground: Ground, least: float) -> Overlaps:
+def find_overlaps(
+    mapped: Classed, truth: Classed, ground: Ground, least: float, cut: Area | None = None
+) -> Overlaps:
     """Find the polygons of the same class that overlap.
 
     The reference is held in memory, the map is read batch by batch.
@@ -68,12 +70,13 @@ def find_overlaps(mapped: Classed, truth: Classed, ground: Ground, least: float)
         truth: The reference, with the same numbers of classes.
         ground: Which pixels count.
         least: Least IoU, above 0.
+        cut: To what the map was cut; the reference is, too.
 
     Raises:
         ConfigError: A layer cannot be brought to the grid's CRS.
     """
     frame = ground.frame
-    batches = list(_placed(truth, frame))
+    batches = list(_placed(truth, frame, cut))
     shapes = np.concatenate([np.empty(0, object), *(b[2] for b in batches)])
     reference = _gathered(batches, ground)
     tree, area = shapely.STRtree(shapes), shapely.area(shapes)
@@ -94,20 +97,25 @@ Placed = tuple[Ints, Floats, Geometries]
 """(n,) classes, scores, and valid shapes in pixel corner coordinates."""
 
 
-def _placed(layer: Classed, frame: Frame) -> Iterator[Placed]:
-    """Yield what of each batch lies in the grid, in order; what its edge cuts is cut."""
+def _placed(layer: Classed, frame: Frame, area: Area | None = None) -> Iterator[Placed]:
+    """Yield what of each batch lies in the grid and the area, in order; both cut polygons."""
     for batch, placed, owner in layer.in_pixels(frame):
         parts = shapely.transform(placed, _snapped)
         bounds = shapely.bounds(parts)
         size = np.array([frame.width, frame.height])
         here = ((bounds[:, 2:] > 0) & (bounds[:, :2] < size)).all(axis=1)
         beyond = np.zeros(len(batch.id), bool)
-        beyond[owner[((bounds[:, :2] < 0) | (bounds[:, 2:] > size)).any(axis=1)]] = True
+        # Longitudes have copies a full turn away, which cut nothing.
+        over = here & ((bounds[:, :2] < 0) | (bounds[:, 2:] > size)).any(axis=1)
+        beyond[owner[over]] = True
         order = np.argsort(owner[here], kind="stable")
         which, place = np.unique(owner[here][order], return_inverse=True)
         shapes = shapely.multipolygons(parts[here][order], indices=place)
-        shapes = _valid(_cut(shapes, beyond[which], frame))
-        kept = ~beyond[which] | (shapely.area(shapes) >= _LEAST_PX2)
+        shapes, edge = _valid(_cut(shapes, beyond[which], frame)), beyond[which]
+        if area is not None:
+            shapes, reaches = area.clip(shapes)
+            edge |= reaches
+        kept = ~edge | (shapely.area(shapes) >= _LEAST_PX2)
         yield batch.cls[which][kept], batch.score[which][kept], shapes[kept]
 
 

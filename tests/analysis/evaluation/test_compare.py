@@ -178,6 +178,18 @@ def test_the_area_of_interest_of_the_map_is_that_of_the_judgement(tmp_path):
     assert any("pass --aoi" in note for note in lost.notes)
 
 
+def test_a_map_that_was_cut_to_its_area_is_held_against_what_lies_in_it(tmp_path):
+    t, aoi = GEOREF, tmp_path / "area.gpkg"
+    half = shapely.box(t.c, t.f - 700, t.c + 450, t.f)
+    gpd.GeoDataFrame(geometry=[half], crs=UTM).to_file(aoi)
+    out = mapped(tmp_path, aoi=aoi)
+    assert gpd.read_file(out, layer="features").clipped.any()
+    found = evaluate(out, right())
+    assert row(found)["AP"] == pytest.approx(1, abs=1e-12)
+    assert row(found)["PQ"] == pytest.approx(1, abs=1e-6)
+    assert row(found, name="c1")["IoU"] == 1
+
+
 def test_another_layer_is_judged_as_a_whole_and_without_scores(monkeypatch):
     monkeypatch.setattr(layers, "_GRID_PIXELS", 2**18)
     layer, reference = (right(crs).replace({"c1": "water"}) for crs in (UTM, "EPSG:4326"))

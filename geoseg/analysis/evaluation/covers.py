@@ -1,12 +1,12 @@
 """How well do covers agree, pixel by pixel, and how well do their boundaries?
 
 Both layers are burnt on the pixels of the map and compared window by window; where polygons of one
-layer overlap, the last counts. A boundary pixel of a
-class is one that has a neighbour, of four, that is not of the class. The F1 of boundaries is that
-of Csurka et al. (2013, BMVC, "What is a good evaluation measure for semantic segmentation?"), per
-class: precision is the part of the map's boundary pixels that are no farther than a tolerance from
-one of the reference's, recall the part of the reference's that are so near to one of the map's.
-Distances are Euclidean, between centres. Pixels that do not count have no boundary, and make none.
+layer overlap, the last counts. A boundary pixel of a class is one that has a neighbour, of four,
+that is not of the class. The F1 of boundaries is that of Csurka et al. (2013, BMVC, "What is a good
+evaluation measure for semantic segmentation?"), per class: precision is the part of the map's
+boundary pixels that are no farther than a tolerance from one of the reference's, recall the part of
+the reference's that are so near to one of the map's. Distances are Euclidean, between centres.
+Pixels that do not count have no boundary, and make none.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import typer
 from geoseg import interrupts
 from geoseg.cli_accuracy import accuracy
 from geoseg.cli_change import change
+from geoseg.cli_evaluate import evaluate
 from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
 from geoseg.cli_options import (
@@ -339,6 +340,7 @@ def demo(
 app.command()(status)
 app.command()(export)
 app.command()(change)
+app.command()(evaluate)
 app.command()(rerun)
 app.command()(stats)
 app.command()(sample)

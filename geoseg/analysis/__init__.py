@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from geoseg.analysis.assess import accuracy
     from geoseg.analysis.changes.compare import change
     from geoseg.analysis.design import Plan, sample
+    from geoseg.analysis.evaluation.compare import evaluate
+    from geoseg.analysis.evaluation.report import Evaluation
     from geoseg.analysis.figures import explore, plot
     from geoseg.analysis.form import save_sample
     from geoseg.analysis.landscape import stats
     from geoseg.analysis.reporting import report
 
 _HOME = {
+    "Evaluation": "geoseg.analysis.evaluation.report",
     "Plan": "geoseg.analysis.design",
     "accuracy": "geoseg.analysis.assess",
     "change": "geoseg.analysis.changes.compare",
+    "evaluate": "geoseg.analysis.evaluation.compare",
     "explore": "geoseg.analysis.figures",
     "plot": "geoseg.analysis.figures",
     "report": "geoseg.analysis.reporting",
@@ -30,9 +34,11 @@ _HOME = {
 }
 
 __all__ = [
+    "Evaluation",
     "Plan",
     "accuracy",
     "change",
+    "evaluate",
     "explore",
     "plot",
     "report",

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from geoseg.area import Geometries, polygonal
 from geoseg.errors import ConfigError, MapError
-from geoseg.export.read import Map, open_map
-from geoseg.export.table import COLUMNS
+from geoseg.export.read import BATCH_ROWS, Map, open_map
+from geoseg.export.table import COLUMNS, LAYER
 from geoseg.frame import Floats, Frame
 from geoseg.legend import LandClass
 from geoseg.reproject import horizontal, in_pixels
@@ -91,7 +91,11 @@ class Classed:
 
 
 def open_classed(
-    layer: str | Path | gpd.GeoDataFrame, option: str, *, column: str = CLASS_COLUMN
+    layer: str | Path | gpd.GeoDataFrame,
+    option: str,
+    *,
+    column: str = CLASS_COLUMN,
+    knob: str = "name the column that holds it",
 ) -> Classed:
     """Open a map of geoseg, or another layer of polygons with classes.
 
@@ -99,16 +103,23 @@ def open_classed(
         layer: A file, `FILE|layername=NAME` where it has several layers, or a GeoDataFrame.
         option: What takes it, for messages.
         column: The column that holds the classes.
+        knob: What to do where there is no such column, for messages.
 
     Raises:
         ConfigError: It cannot be read, holds no polygons, or polygons without a class.
         MapError: It is a map of geoseg that is damaged or in use.
     """
     if isinstance(layer, str | Path) and column == CLASS_COLUMN:
-        found = _own(Path(layer))
+        # As QGIS calls the layer of a map.
+        found = _own(Path(str(layer).removesuffix(f"|layername={LAYER}")))
         if found is not None:
             return _of_map(found)
     frame, name = read_layer(layer, option, _WANTS, "the layer")
+    if column not in frame.columns:
+        has = ", ".join(map(str, frame.columns.drop(frame.geometry.name))) or "none"
+        raise ConfigError(
+            f"{name} has no column '{column}' (its columns: {has}); {option} takes {_WANTS}: {knob}"
+        )
     return _of_layer(frame, name, option, column)
 
 
@@ -144,12 +155,6 @@ def _of_map(found: Map) -> Classed:
 
 
 def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> Classed:
-    if column not in frame.columns:
-        has = ", ".join(map(str, frame.columns.drop(frame.geometry.name))) or "none"
-        raise ConfigError(
-            f"{name} has no column '{column}' (its columns: {has}); {option} takes {_WANTS}: name "
-            "the column that holds it"
-        )
     lacking = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
     if lacking.any():
         raise ConfigError(
@@ -168,7 +173,14 @@ def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> C
         land = tuple(LandClass(name=c) for c in classes)
     except ValueError as error:
         raise ConfigError(f"{name} has a class that is no name: {list(classes)[:5]}") from error
-    return Classed(name, crs, land, len(frame), None, lambda: iter([batch]))
+    return Classed(name, crs, land, len(frame), None, lambda: _parts(batch))
+
+
+def _parts(whole: Batch) -> Iterator[Batch]:
+    """Yield a batch in parts, so that what is made of one at a time stays small."""
+    for start in range(0, len(whole.id), BATCH_ROWS):
+        part = slice(start, start + BATCH_ROWS)
+        yield Batch(whole.id[part], whole.cls[part], whole.score[part], whole.shape[part])
 
 
 def valid_polygons(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:

@@ -48,6 +48,11 @@ def test_a_map_and_its_frame_as_a_layer_hold_the_same_polygons(made):
     assert own.count == other.count == COUNT
 
 
+def test_a_map_is_one_by_the_name_that_qgis_gives_its_layer(made):
+    out, frame = made
+    assert open_classed(f"{out}|layername=features", "MAP").frame == frame
+
+
 def test_what_is_burnt_is_the_scene(made, tmp_path):
     out, frame = made
     found = open_classed(out, "MAP")

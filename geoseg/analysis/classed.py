@@ -130,7 +130,7 @@ def _own(path: Path) -> Map | None:
     except MapError:
         # It may be any other layer; what is wrong with it is found when it is read.
         return None
-    return None if found.recipe is None else found
+    return None if found.recipe is None else found.edited()
 
 
 def _of_map(found: Map) -> Classed:
@@ -140,9 +140,6 @@ def _of_map(found: Map) -> Classed:
     def batches() -> Iterator[Batch]:
         for batch in found.batches():
             names = batch.column("class").to_pylist()
-            strange = next((name for name in names if name not in number), None)
-            if strange is not None:
-                raise MapError(f"{found.path} has a class '{strange}' that is not in its legend")
             shapes = shapely.from_wkb(batch.column("geometry").to_numpy(zero_copy_only=False))
             yield Batch(
                 batch.column("id").to_numpy(),

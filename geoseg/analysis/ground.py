@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyproj
-import rasterio
 from numpy.typing import NDArray
 
 from geoseg.access import is_network
@@ -25,8 +24,7 @@ from geoseg.analysis.burnt import Burnt, burnt_classes
 from geoseg.analysis.classed import Classed, grid_of
 from geoseg.aoi import find_area
 from geoseg.errors import GeosegError, MapError
-from geoseg.export.burn import burn
-from geoseg.export.cog import CACHE_BYTES
+from geoseg.export.burn import burn, lean
 from geoseg.frame import Floats, Frame
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
@@ -84,7 +82,7 @@ class Ground:
 @contextmanager
 def workshop() -> Iterator[Path]:
     """Yield a folder for burnt layers; it does not stay, and GDAL keeps little of what is read."""
-    with TemporaryDirectory(prefix="geoseg-") as name, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with TemporaryDirectory(prefix="geoseg-") as name, lean():
         yield Path(name)
 
 

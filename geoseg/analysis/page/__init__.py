@@ -11,4 +11,5 @@ opening    what comes first, and what is missing?
 areas      how much of each class is there, everywhere and by zone?
 accuracy   how right is the map?
 change     what became of what?
+sources    whose methods are these?
 """

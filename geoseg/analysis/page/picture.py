@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST = 20_000
 """Polygons that are drawn one by one; of more, a picture has room for their pixels only."""
 
-FAR_PX = 1000
+FAR_PX = 640
 """Longest side of the raster that more polygons are burnt into."""
 
 _WIDE_IN, _HIGH_IN = 7.0, 6.4
@@ -67,7 +67,8 @@ def picture_of(found: Map, beneath: Overview) -> str:
     from matplotlib.figure import Figure
 
     frame = found.made_by().frame
-    features = features_of(found) if found.count <= MOST else _from_afar(found, frame)
+    afar = found.count > MOST
+    features = _from_afar(found, frame) if afar else features_of(found)
     failed = [outline for *_, outline in found.failed()]
     width, height = plotting.figure_size(frame)
     scale = min(_WIDE_IN / width, _HIGH_IN / height)
@@ -78,17 +79,21 @@ def picture_of(found: Map, beneath: Overview) -> str:
         ax = plotting.plot(
             features, found.legend, frame, beneath=beneath, failed=failed, ax=figure.subplots()
         )
+        if afar:
+            # Outlines would cover what they enclose; failed tiles keep theirs.
+            for drawn in ax.collections:
+                drawn.set_linewidth(drawn.get_linewidth() if drawn.get_hatch() else 0)
         _drop_long_legend(ax, figure.get_figheight())
-        drawn = io.BytesIO()
+        file = io.BytesIO()
         figure.savefig(
-            drawn,
+            file,
             format="png",
             dpi=_DPI,
             bbox_inches="tight",
             pad_inches=0.03,
             metadata={"Software": None},
         )
-    return f"data:image/png;base64,{b64encode(drawn.getvalue()).decode()}"
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 
 def _drop_long_legend(ax: Axes, height: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from geoseg.access import is_network
 from geoseg.errors import MapError
 from geoseg.export.read import Map
@@ -28,8 +30,15 @@ def rasters(found: Map, instead: str | None = None) -> list[str]:
     return [find(path, found.path, "--raster FILE") for path in known]
 
 
-def open_origin(found: Map, instead: str | None = None) -> RasterReader:
-    """Open the raster of a map, with the bands that it was read with.
+def open_origin(
+    found: Map, instead: str | None = None, *, bands: Mapping[str, int] | None = None
+) -> RasterReader:
+    """Open the raster of a map.
+
+    Args:
+        found: The map.
+        instead: As `rasters`.
+        bands: Its bands; those that it was read with where None.
 
     Raises:
         MapError: As `rasters`; or a file that may come from anyone would open the network.
@@ -42,7 +51,8 @@ def open_origin(found: Map, instead: str | None = None) -> RasterReader:
             "--raster with the URL to do so"
         )
     asked = found.made_by().asked
-    raster = open_source(paths, asked.get("bands"), asked.get("sensor"))
+    roles, sensor = (asked.get("bands"), asked.get("sensor")) if bands is None else (bands, None)
+    raster = open_source(paths, roles, sensor)
     check_grid(found, raster, paths[0])
     return raster
 

@@ -73,6 +73,17 @@ def in_pixels(
     return shapely.transform(polygons, frame.to_pixels), owner
 
 
+def from_grid(shapes: Geometries, made: Frame, grid: Frame, source: str) -> Geometries:
+    """Return single polygons in pixels of a raster in those of another, as `in_pixels`.
+
+    Raises:
+        ConfigError: They cannot be brought to the other's CRS.
+    """
+    if made == grid:
+        return shapes
+    return in_pixels(shapely.transform(shapes, made.to_crs), made.crs, grid, source)[0]
+
+
 def points_in_pixels(xy: Floats, crs: str | None, frame: Frame, source: str) -> Floats:
     """Return where points lie in pixels; not finite where the raster's CRS knows no such place.
 

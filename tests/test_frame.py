@@ -111,6 +111,22 @@ def test_pixels_are_as_large_as_their_outlines(place):
     assert np.isnan(Frame(9, 9, Affine.identity(), None).pixels_m2(centres)).all()
 
 
+def test_pixels_on_the_far_side_of_the_earth_are_as_large_as_near_ones():
+    frame = Frame(400, 300, Affine(1e5, 0, -2e7, 0, -1e5, 1.5e7), horizontal_wkt("EPSG:3857"))
+    rows = np.arange(300) + 0.5
+    near, far = (frame.pixels_m2(np.column_stack((np.full(300, x), rows))) for x in (200.5, 399.5))
+    assert far == pytest.approx(near, rel=1e-9)
+
+
+def test_pixels_around_the_pole_are_a_cap_of_the_earth():
+    frame = Frame(9, 9, Affine(25e3, 0, -112.5e3, 0, -25e3, 112.5e3), horizontal_wkt("EPSG:3413"))
+    x, y = np.meshgrid(np.arange(9) + 0.5, np.arange(9) + 0.5)
+    found = frame.pixels_m2(np.column_stack((x.ravel(), y.ravel())))
+    whole = frame.measure(np.array([shapely.box(0, 0, 9, 9)]))[0][0]
+    assert found.sum() == pytest.approx(whole, rel=1e-5)
+    assert found == pytest.approx(np.full(81, found[40]), rel=1e-3)
+
+
 def test_without_a_crs_nothing_is_measured():
     frame = Frame(10, 10, Affine.identity(), None)
     area, length = frame.measure(np.array([SHAPE]))

@@ -17,17 +17,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.access import is_network
 from geoseg.analysis.burnt import Burnt, burnt_classes
 from geoseg.analysis.classed import Classed, grid_of
+from geoseg.analysis.looked import ANY_BAND, area_of, raster_of
 from geoseg.analysis.pixelarea import pixels_m2
-from geoseg.aoi import find_area
-from geoseg.errors import GeosegError, MapError
+from geoseg.errors import MapError
 from geoseg.export.burn import burn, lean
 from geoseg.frame import Floats, Frame
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
-from geoseg.whereabouts import find
+from geoseg.reproject import from_grid
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
@@ -41,9 +40,6 @@ M2_PER_HA = 10_000.0
 
 _PIXELS = 2**20
 """About so many pixels are looked at at once: whole rows."""
-
-_ANY_BAND = {"red": 1}
-"""Only the data's place is asked for; a role keeps quiet the warning that there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +86,23 @@ def find_ground(found: Classed, raster: str | None, folder: Path) -> Ground:
     Raises:
         RasterError: The raster that was given cannot be read.
         ConfigError: The area of interest cannot be read.
-        MapError: The area of interest of the map is not there any more.
+        MapError: The area of interest of the map is not there any more, or another.
     """
     if raster is not None:
-        reader = open_source(raster, _ANY_BAND, None)
+        reader = open_source(raster, ANY_BAND, None)
         return Ground(reader.frame, reader, _within(found, reader.frame, folder), bare=True)
     frame = grid_of(found)
-    if found.frame is None:
+    if found.map is None:
         log.warning(
             "%s does not tell of what raster it is: only ground with a polygon counts (--raster "
             "tells)",
             found.name,
         )
         return Ground(frame, None, None, bare=False)
-    return Ground(frame, _reader(found), _within(found, frame, folder), bare=True)
+    known, notes = raster_of(found.map, "--raster FILE")
+    for note in notes:
+        log.warning("%s", note)
+    return Ground(frame, known, _within(found, frame, folder), bare=True)
 
 
 def frame_of(found: Classed, raster: str | None) -> Frame:
@@ -112,7 +111,7 @@ def frame_of(found: Classed, raster: str | None) -> Frame:
     Raises:
         RasterError: That cannot be read.
     """
-    return grid_of(found) if raster is None else open_source(raster, _ANY_BAND, None).frame
+    return grid_of(found) if raster is None else open_source(raster, ANY_BAND, None).frame
 
 
 def whole(frame: Frame) -> Ground:
@@ -120,47 +119,15 @@ def whole(frame: Frame) -> Ground:
     return Ground(frame, None, None, bare=True)
 
 
-def _reader(found: Classed) -> RasterReader | None:
-    """Return the raster of a map, if it is there."""
-    if found.map is None:
-        return None
-    recipe = found.map.made_by()
-    try:
-        if not recipe.rasters or any(is_network(path) for path in recipe.rasters):
-            raise MapError("its raster was in memory, or is on the network")
-        paths = [find(path, found.map.path, "--raster FILE") for path in recipe.rasters]
-        reader = open_source(paths, _ANY_BAND, None)
-        if reader.frame != recipe.frame:
-            raise MapError(f"{paths[0]} is not on its pixel grid")
-    except GeosegError as error:
-        log.warning(
-            "where %s has no data is not known (%s): all pixels without a polygon count as "
-            "unmapped ground; pass --raster",
-            found.name,
-            error,
-        )
-        return None
-    return reader
-
-
 def _within(found: Classed, frame: Frame, folder: Path) -> Burnt | None:
-    """Return the area of interest of a map."""
-    if found.map is None:
+    """Return the area of interest of a map, on a frame."""
+    area = None if found.map is None else area_of(found.map)
+    if area is None or found.frame is None:
         return None
-    asked = found.map.made_by().asked
-    if "aoi" in asked["in_memory"]:
-        raise MapError(
-            f"{found.name} was cut to an area of interest in memory, so where it could have "
-            "polygons is not known; make it with --aoi FILE"
-        )
-    if "aoi" not in asked:
-        return None
-    path, mark, name = str(asked["aoi"]).partition("|layername=")
-    place = find(path, found.map.path, "that file back to its place") + mark + name
-    polygons = find_area(place, frame).polygons
-    path_of_burnt = folder / "aoi.tif"
-    burn(path_of_burnt, frame, "uint8", [(polygons, np.ones(len(polygons), np.int64))])
-    return Burnt(path_of_burnt, frame)
+    polygons = from_grid(area.polygons, found.frame, frame, found.name)
+    path = folder / "aoi.tif"
+    burn(path, frame, "uint8", [(polygons, np.ones(len(polygons), np.int64))])
+    return Burnt(path, frame)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ import shapely
 
 from geoseg.analysis.assess import Assessment, accuracy
 from geoseg.analysis.landscape import stats
+from geoseg.analysis.looked import failed_of
 from geoseg.analysis.page.accuracy import accuracy_section, interval
 from geoseg.analysis.page.areas import areas, by_zone
 from geoseg.analysis.page.change import Transitions, change_section, read_change
@@ -266,8 +267,7 @@ def _keys(found: Map, told: _Told, looked: Ground) -> list[Key]:
 def _lost(found: Map) -> str:
     """Return how much ground failed tiles are."""
     frame = found.made_by().frame
-    outlines = np.array([outline for *_, outline in found.failed()], object)
-    whole = shapely.union_all(shapely.transform(outlines, frame.to_pixels))
+    whole = shapely.union_all(failed_of(found))
     part = percent(whole.area / (frame.width * frame.height))
     ha = float(frame.measure(np.array([whole], object))[0][0]) / 1e4
     size = f"{column([ha])[0]} ha, " if math.isfinite(ha) else ""

@@ -195,7 +195,7 @@ def test_what_was_not_seen_is_not_compared(tmp_path):
     (tmp_path / "y1.tif").unlink()
     blind = change(*maps, out=tmp_path / "d.gpkg")
     assert blind.not_compared_ha == 0
-    assert any("cannot be opened" in note for note in blind.notes)
+    assert any("has no data is not known" in note for note in blind.notes)
     again = write(tmp_path / "moved.tif", np.where(hidden, -9, before), -9)
     told = change(*maps, out=tmp_path / "e.gpkg", before_raster=str(again))
     pd.testing.assert_frame_equal(told.matrix, done.matrix)

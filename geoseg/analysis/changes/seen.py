@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.access import is_network
 from geoseg.analysis.classed import Classed
-from geoseg.aoi import find_area
+from geoseg.analysis.looked import area_if_known, raster_of
 from geoseg.area import Geometries, polygonal
-from geoseg.errors import ConfigError, GeosegError, TileFailedError
+from geoseg.errors import ConfigError, TileFailedError
 from geoseg.frame import Frame
-from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
-from geoseg.reproject import in_pixels
-from geoseg.whereabouts import find
+from geoseg.reproject import from_grid, in_pixels
 from geoseg.window import Window
 
 Mask = NDArray[np.bool_]
@@ -75,12 +71,11 @@ def seen_of(
     made = layer.map.recipe.frame
     looked = [outline(made, grid, layer.name)] if made != grid else []
     asked = layer.map.recipe.asked
-    if "aoi" in asked or "aoi" in asked["in_memory"]:
-        area, lost = _area(layer, asked.get("aoi"), grid)
-        looked += [] if area is None else [area]
-        notes += lost
+    area, lost = area_if_known(layer.map)
+    looked += [] if area is None else [from_grid(area.polygons, made, grid, layer.name)]
+    notes += lost
     if raster is None:
-        raster, lost = _raster(layer)
+        raster, lost = raster_of(layer.map, "its raster")
         notes += lost
     if clouds is None and ("mask_clouds" in asked or "mask_clouds" in asked["in_memory"]):
         notes.append(
@@ -99,8 +94,7 @@ def outline(made: Frame, grid: Frame, name: str) -> Geometries:
         ConfigError: It cannot be brought to the CRS of the grid.
     """
     corners = np.array([(0, 0), (0, made.height), (made.width, made.height), (made.width, 0)])
-    whole = np.array([shapely.Polygon(made.to_crs(corners))], object)
-    return in_pixels(whole, made.crs, grid, name)[0]
+    return from_grid(np.array([shapely.Polygon(corners)], object), made, grid, name)
 
 
 def common_ground(made: Frame, grid: Frame) -> Window:
@@ -127,39 +121,6 @@ def beyond_ha(made: Frame, grid: Frame) -> float:
     if rest.area < _HAIR * whole.area:
         return 0.0
     return float(made.measure(np.array([rest], object))[0][0]) / 1e4
-
-
-def _area(layer: Classed, place: str | None, grid: Frame) -> tuple[Geometries | None, list[str]]:
-    """Return the area of interest of a map."""
-    if place is None:
-        return None, [f"{layer.name} has an area of interest that it does not name"]
-    path, mark, name = place.partition("|layername=")
-    lost = (
-        f"the area of interest of {layer.name} is gone or elsewhere ({place}): ground outside of "
-        "it counts as unmapped"
-    )
-    try:
-        found = find(path, Path(layer.name), "it with --aoi") + mark + name
-        return find_area(found, grid).polygons, []
-    except GeosegError:
-        return None, [lost]
-
-
-def _raster(layer: Classed) -> tuple[RasterReader | None, list[str]]:
-    """Open the raster of a map of geoseg."""
-    recipe = layer.map.recipe if layer.map is not None else None
-    paths = recipe.rasters if recipe is not None else []
-    what = f"the raster of {layer.name} cannot be opened"
-    else_ = "its nodata is taken as seen, and unmapped; name the raster"
-    if recipe is None or not paths:
-        return None, [f"{what} (it was in memory): {else_}"]
-    if any(is_network(path) for path in paths):
-        return None, [f"{what} (a file may not open the network): {else_}"]
-    try:
-        here = [find(path, Path(layer.name), "it") for path in paths]
-        return open_source(here, recipe.asked.get("bands"), recipe.asked.get("sensor")), []
-    except GeosegError:
-        return None, [f"{what} ({paths[0]}): {else_}"]
 
 
 def _common(looked: list[Geometries]) -> Geometries | None:

@@ -6,22 +6,18 @@ share of some ground among so many pixels is right to a thousandth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import rasterio.features
-import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.access import is_network
-from geoseg.aoi import find_area
-from geoseg.errors import GeosegError
+from geoseg.analysis.looked import area_if_known, failed_of
+from geoseg.area import Geometries
 from geoseg.export.read import Map
 from geoseg.frame import Floats, Frame
 from geoseg.overview import SIDE_PX, Overview
-from geoseg.whereabouts import find
 
 Mask = NDArray[np.bool_]
 
@@ -59,37 +55,19 @@ def ground(found: Map, seen: Overview | None) -> Ground:
     step = -(-max(frame.width, frame.height) // SIDE_PX)
     shape = -(-frame.height // step), -(-frame.width // step)
     good = np.ones(shape, bool) if seen is None else seen.valid.copy()
-    area = _area_of(found)
-    if isinstance(area, np.ndarray):
-        good &= _inside(area.tolist(), shape, step)
-    holes = [outline for *_, outline in found.failed()]
-    if holes:
-        placed = shapely.transform(np.array(holes, object), frame.to_pixels)
-        good &= ~_inside(placed.tolist(), shape, step)
-    known = None if area is None else isinstance(area, np.ndarray)
-    return Ground(part_of(frame, good, step), seen is not None, known, not holes)
+    area, lost = area_if_known(found)
+    if area is not None:
+        good &= _inside(area.polygons, shape, step)
+    holes = failed_of(found)
+    if len(holes):
+        good &= ~_inside(holes, shape, step)
+    known = False if lost else None if area is None else True
+    return Ground(part_of(frame, good, step), seen is not None, known, len(holes) == 0)
 
 
-def _area_of(found: Map) -> NDArray[np.object_] | bool | None:
-    """Return the area of interest in pixels, False where it is not at hand, None where none is."""
-    recipe = found.made_by()
-    if "aoi" not in recipe.facts:
-        return None
-    place = recipe.asked.get("aoi")
-    if place is None or is_network(place):
-        return False
-    path, mark, layer = place.partition("|layername=")
-    try:
-        area = find_area(find(path, found.path, "it") + mark + layer, recipe.frame)
-    except GeosegError:
-        return False
-    # One that was edited since is not what the map was made with.
-    return area.polygons if area.identity == recipe.facts["aoi"] else False
-
-
-def _inside(shapes: Sequence[shapely.Geometry], shape: tuple[int, int], step: int) -> Mask:
+def _inside(shapes: Geometries, shape: tuple[int, int], step: int) -> Mask:
     burnt = rasterio.features.rasterize(
-        shapes, out_shape=shape, transform=Affine.scale(step), dtype=np.uint8
+        shapes.tolist(), out_shape=shape, transform=Affine.scale(step), dtype=np.uint8
     )
     inside: Mask = burnt > 0
     return inside

@@ -104,7 +104,7 @@ def test_a_tile_that_failed_does_not_count_and_is_told(tmp_path):
     assert inside.any()
     assert not found.complete
     assert found.failed_tiles == 1
-    note = next(note for note in found.notes if "failed" in note)
+    note = next(note for note in found.notes if "tiles failed" in note)
     assert f"their {core.width * core.height} pixels do not count" in note
     pixels = found.confusion.query("zone == 'whole'")["pixels"].sum()
     assert pixels == 70 * 90 - core.width * core.height
@@ -162,7 +162,7 @@ def test_where_the_raster_has_no_data_nothing_is_missed(tmp_path):
     path.unlink()
     blind = evaluate(out, lakes())
     assert row(blind, name="water")["missed"] == 600 + corners
-    assert any("cannot be read" in note for note in blind.notes)
+    assert any("has no data is not known" in note for note in blind.notes)
 
 
 def test_the_area_of_interest_of_the_map_is_that_of_the_judgement(tmp_path):

@@ -121,7 +121,7 @@ def coverage(draws: int) -> dict[str, float]:
     return found
 
 
-KINDS = ("(unmapped)", "forest", "water", "town")
+KINDS = ("unmapped", "forest", "water", "town")
 SIDE = 120
 
 

@@ -18,12 +18,11 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.analysis.classed import CLASS_COLUMN, Classed, open_classed
+from geoseg.analysis.classed import CLASS_COLUMN, UNMAPPED, Classed, open_classed
 from geoseg.analysis.design import REFERENCE, Design
 from geoseg.analysis.estimators import Accuracy, estimate
 from geoseg.analysis.form import design_in
 from geoseg.analysis.ground import (
-    UNMAPPED,
     Laid,
     census,
     find_ground,
@@ -128,7 +127,7 @@ def accuracy(
         layer: A map of geoseg, or another layer of polygons with classes.
         points: The points of `sample`, or any others, with a column of what is really there.
             Words that are no class of the map are classes of their own; those of points without a
-            polygon may be `(unmapped)`.
+            polygon may be `unmapped`.
         design: What `sample` said of the points; None: what is in their file, if it says it.
         reference_column: That column.
         raster: The map's raster, where it is not at its place, or the map is not of geoseg.
@@ -283,7 +282,6 @@ def _assess(seen: _Seen, names: Sequence[str], *, placed: bool) -> Assessment:
 def _words(given: list[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return references as the map writes its classes, and a line on each that is none of them."""
     known = {name.casefold(): name for name in names}
-    known.setdefault(UNMAPPED.strip("()"), UNMAPPED)
     found = [known.get(word.casefold(), word) for word in given]
     notes = []
     for word in sorted(set(found) - set(names)):

@@ -6,7 +6,7 @@ A map of geoseg is read batch by batch, whatever its size; another layer is read
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 
 CLASS_COLUMN = "class"
+
+UNMAPPED = "unmapped"
+"""What ground of no class is called, in every table; no class is called so."""
 
 GRID_PX = 4096
 """Pixels along the longer side of a layer that does not say of what raster it is."""
@@ -204,6 +207,20 @@ def valid_polygons(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometrie
         mended = shapely.make_valid(shapes[k], method="structure", keep_collapsed=False)
         shapes[k] = shapely.multipolygons(polygonal(shapely.get_parts(np.array([mended]))))
     return shapes
+
+
+def check_names(names: Iterable[str], source: str) -> None:
+    """Refuse a class that is called as ground of no class is, in letters of any case.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for name in names:
+        if name.casefold() == UNMAPPED:
+            raise ConfigError(
+                f"{source} has a class '{name}', which is what ground of no class is called; "
+                "rename it"
+            )
 
 
 def grid_of(found: Classed) -> Frame:

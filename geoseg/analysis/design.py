@@ -182,7 +182,7 @@ class Sample:
     design: Design
     """How they were drawn."""
     classes: tuple[str, ...]
-    """What a reference may be: the classes of the map, and `(unmapped)` for none of them."""
+    """What a reference may be: the classes of the map, and `unmapped` for none of them."""
 
 
 def sample(
@@ -203,7 +203,7 @@ def sample(
         column: The column of the classes, where the map is not of geoseg.
 
     Returns:
-        The points. Ground without a polygon is the stratum `(unmapped)`; so is ground under clouds
+        The points. Ground without a polygon is the stratum `unmapped`; so is ground under clouds
         that were masked, and that of tiles that failed.
 
     Raises:

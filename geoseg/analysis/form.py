@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError
 
+from geoseg.analysis.classed import UNMAPPED
 from geoseg.analysis.design import REFERENCE, Design
-from geoseg.analysis.ground import UNMAPPED
 from geoseg.analysis.tables import growing, put_layers
 from geoseg.export.style import as_qml
 

@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.analysis.burnt import Burnt, burnt_classes
-from geoseg.analysis.classed import Classed, grid_of
+from geoseg.analysis.classed import UNMAPPED, Classed, check_names, grid_of
 from geoseg.analysis.looked import ANY_BAND, area_of, raster_of
 from geoseg.analysis.pixelarea import pixels_m2
-from geoseg.errors import MapError
 from geoseg.export.burn import burn, lean
 from geoseg.frame import Floats, Frame
 from geoseg.prepare import open_source
@@ -32,9 +31,6 @@ from geoseg.window import Window
 log = logging.getLogger(__name__)
 
 Ints = NDArray[np.int64]
-
-UNMAPPED = "(unmapped)"
-"""Ground without a polygon; of a layer of strata, ground in none."""
 
 M2_PER_HA = 10_000.0
 
@@ -196,12 +192,10 @@ def lay(found: Classed, ground: Ground, path: Path, over: Laid | None = None) ->
     """Lay a layer over ground, or over another layer; `path` is a file that is written.
 
     Raises:
-        ConfigError: It cannot be brought to the CRS of the ground.
-        MapError: It has a class of that name already.
+        ConfigError: It cannot be brought to the CRS of the ground, or has a class UNMAPPED.
     """
     names = [c.name for c in found.classes]
-    if UNMAPPED in names:
-        raise MapError(f"{found.name} has a class '{UNMAPPED}', which is what has none; rename it")
+    check_names(names, found.name)
     return Laid((*names, UNMAPPED), ground, burnt_classes(found, ground.frame, path), over)
 
 

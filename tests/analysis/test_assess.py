@@ -17,7 +17,7 @@ from geoseg.analysis import Plan, accuracy, sample
 from geoseg.analysis.assess import AFTERWARDS, BY_CLASS, BY_OTHERS
 from geoseg.errors import ConfigError
 
-NAMES = np.array(["(unmapped)", "c0", "c1", "c2"])
+NAMES = np.array(["unmapped", "c0", "c1", "c2"])
 IMAGE = patchwork(90, 120, 3)
 IMAGE[:, 100:] = NODATA
 
@@ -159,9 +159,9 @@ def test_points_without_a_reference_are_left_out_and_told(made, filled):
 
 def test_words_that_are_no_class_are_classes_of_their_own(made, filled):
     points, design = filled
-    words = points["reference"].replace({"c0": " C0 ", "c1": "c11", "(unmapped)": "unmapped"})
+    words = points["reference"].replace({"c0": " C0 ", "c1": "c11", "unmapped": "UNMAPPED"})
     found = accuracy(made, points.assign(reference=words), design=design)
-    assert found.classes["class"].tolist() == ["(unmapped)", "c0", "c1", "c11", "c2"]
+    assert found.classes["class"].tolist() == ["c0", "c1", "c11", "c2", "unmapped"]
     count = (words == "c11").sum()
     [note] = found.notes
     assert f"the reference has 'c11' at {count} points, which is no class of the map" in note

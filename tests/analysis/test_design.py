@@ -39,7 +39,7 @@ def made(tmp_path_factory):
 def test_points_lie_in_their_stratum_and_fit_the_design(made):
     found = sample(made, Plan(n=200))
     cols, rows = pixels(found)
-    names = np.array(["(unmapped)", "c0", "c1", "c2"])
+    names = np.array(["unmapped", "c0", "c1", "c2"])
     assert (names[IMAGE[rows, cols]] == found.points["stratum"]).all()
     assert (found.points["stratum"] == found.points["map_class"]).all()
     strata = found.design.strata
@@ -122,7 +122,7 @@ def test_where_polygons_overlap_the_last_one_counts(made):
     assert strata["pixels"].to_dict() == {
         "a": 50 * 30,
         "b": 50 * 20,
-        "(unmapped)": (IMAGE != NODATA).sum() - 50 * 50,
+        "unmapped": (IMAGE != NODATA).sum() - 50 * 50,
     }
     assert frame.width == 120
 
@@ -133,7 +133,7 @@ def test_strata_may_be_another_layer(made, tmp_path):
     found = sample(made, Plan(n=100), strata=str(tmp_path / "s.gpkg"))
     cols, rows = pixels(found)
     assert ((cols < 40) == (found.points["stratum"] == "west")).all()
-    names = np.array(["(unmapped)", "c0", "c1", "c2"])
+    names = np.array(["unmapped", "c0", "c1", "c2"])
     assert (names[IMAGE[rows, cols]] == found.points["map_class"]).all()
     assert found.design.strata["pixels"].tolist() == [90 * 40, 90 * 60]
     assert not found.design.by_class
@@ -224,7 +224,7 @@ def test_the_command_writes_points_with_their_design_and_a_form(made, tmp_path, 
         [[form]] = db.execute("select styleQML from layer_styles where f_table_name = 'points'")
         assert db.execute("select sum(points) from strata").fetchone() == (80,)
     db.close()
-    assert '<Option name="none of these" type="QString" value="(unmapped)"' in form
+    assert '<Option name="none of these" type="QString" value="unmapped"' in form
     assert '<field name="map_class"><editWidget type="Hidden">' in form
     first = out.read_bytes()
     assert run("sample", made, "--out", out, "--n", 80, "--seed", 5)[0] == 2

@@ -8,8 +8,9 @@ from affine import Affine
 from drawn import NODATA, drawn, patchwork
 from scenes import UTM
 
-from geoseg.analysis.classed import open_classed
-from geoseg.analysis.ground import UNMAPPED, census, find_ground, lay, sizes_ha
+from geoseg.analysis import change
+from geoseg.analysis.classed import UNMAPPED, open_classed
+from geoseg.analysis.ground import census, find_ground, lay, sizes_ha
 from geoseg.errors import ConfigError, MapError
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.window import Window
@@ -97,6 +98,12 @@ def test_a_layer_from_elsewhere_has_no_ground_but_its_polygons(tmp_path, caplog)
 
 
 def test_a_class_cannot_be_called_unmapped(tmp_path):
-    layer = gpd.GeoDataFrame({"class": [UNMAPPED]}, geometry=[shapely.box(0, 0, 1, 1)], crs=UTM)
-    with pytest.raises((MapError, ConfigError), match="which is what has none"):
-        opened(layer, tmp_path)
+    area = shapely.box(500_000, 4_999_000, 501_000, 5_000_000)
+    layer = gpd.GeoDataFrame({"class": ["Unmapped"]}, geometry=[area], crs=UTM)
+    other = drawn(tmp_path, IMAGE)
+    for use in (
+        lambda: opened(layer, tmp_path),
+        lambda: change(layer, other, out=tmp_path / "change.gpkg"),
+    ):
+        with pytest.raises(ConfigError, match=r"has a class 'Unmapped', .* rename it"):
+            use()

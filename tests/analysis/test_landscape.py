@@ -246,4 +246,4 @@ def test_a_map_without_polygons_is_no_special_case(tmp_path):
     assert found["count"].tolist() == found["area_ha"].tolist() == [0, 0]
     assert found["mean_patch_ha"].isna().all()
     strata = sample(path).design.strata
-    assert strata["stratum"].tolist() == ["(unmapped)"]
+    assert strata["stratum"].tolist() == ["unmapped"]

@@ -43,7 +43,7 @@ def test_an_area_that_is_another_by_now_is_not_taken(tmp_path):
     found = open_map(drawn(tmp_path, IMAGE, aoi=str(aoi)))
     aoi.unlink()
     cut(tmp_path, 500_100, 4_999_500, 500_610, 4_999_900)
-    with pytest.raises(MapError, match="not what .* was cut to any more"):
+    with pytest.raises(MapError, match=r"not what .* was cut to any more"):
         area_of(found)
     area, [note] = area_if_known(found)
     assert area is None

@@ -18,7 +18,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.analysis.burnt import Burnt
 from geoseg.analysis.changes.seen import Mask, Seen, valid_at
-from geoseg.analysis.classed import Classed
+from geoseg.analysis.classed import UNMAPPED, Classed, check_names
 from geoseg.area import Area, Geometries
 from geoseg.errors import ConfigError
 from geoseg.export.burn import burn, lean
@@ -34,9 +34,6 @@ UNSEEN = 2**16 - 1
 
 HELD_PX = 2**20
 """About so many pixels of a date are held at once: sums over them take 8 bytes each."""
-
-UNMAPPED = "unmapped"
-"""What ground is called that was looked at and is of no class."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +84,8 @@ def common_classes(layers: Sequence[Classed]) -> tuple[LandClass, ...]:
         ConfigError: They were not looked for alike, or share none.
     """
     known = [{c.name for c in layer.classes} for layer in layers]
+    for layer, names in zip(layers, known, strict=True):
+        check_names(names, layer.name)
     legends = [(layer, names) for layer, names in zip(layers, known, strict=True) if layer.map]
     for layer, names in zip(layers, known, strict=True):
         for other, theirs in legends:
@@ -104,10 +103,6 @@ def common_classes(layers: Sequence[Classed]) -> tuple[LandClass, ...]:
     # Maps first: their classes have colours and kinds that were asked for.
     best = {c.name: c for layer in sorted(layers, key=lambda x: x.map is None)[::-1]
             for c in layer.classes}  # fmt: skip
-    if UNMAPPED in {name.casefold() for name in best}:
-        raise ConfigError(
-            f"a class is called '{UNMAPPED}', which stands for ground of no class; rename it"
-        )
     order = {c.name: None for layer in layers for c in layer.classes}
     return tuple(best[name] for name in order)
 

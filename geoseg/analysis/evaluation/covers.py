@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from geoseg.analysis.burnt import Burnt, burnt_classes
+from geoseg.analysis.classed import UNMAPPED, check_names
 from geoseg.analysis.evaluation.counts import Counts, part
 from geoseg.analysis.evaluation.layers import Pair, numbered
 from geoseg.analysis.evaluation.zones import MEMBERS, OUTSIDE, READ_PX, Ground, windows
@@ -28,9 +29,6 @@ from geoseg.window import Window
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-NONE = "(none)"
-"""Pixels of no class of kind cover."""
 
 _NUMBERS = 3
 """Of zones."""
@@ -41,7 +39,7 @@ class Agreement:
     """Pixels by what the map and the reference say of them."""
 
     labels: tuple[str, ...]
-    """NONE, the classes that both have, then those that only one has."""
+    """UNMAPPED (in no cover), the classes that both have, then those that only one has."""
     pixels: Ints
     """(zone number, label of the map, label of the reference)."""
     boundary: Ints
@@ -82,13 +80,14 @@ def compare_covers(pair: Pair, ground: Ground, tolerance_px: float, folder: Path
         folder: Where rasters are written.
 
     Raises:
-        ConfigError: A layer cannot be brought to the grid's CRS.
+        ConfigError: A layer cannot be brought to the grid's CRS, or has a cover UNMAPPED.
     """
     judged = pair.of_kind("cover")
     every = {
         c.name: c.kind for c in (*pair.reference.classes, *pair.map.classes)
     }  # the map's kinds count
     names = [*judged, *(n for n, kind in every.items() if kind == "cover" and n not in judged)]
+    check_names(names, f"{pair.map.name} or {pair.reference.name}")
     frame = ground.frame
     mapped = burnt_classes(numbered(pair.map, names), frame, folder / "map.tif")
     truth = burnt_classes(numbered(pair.reference, names), frame, folder / "reference.tif")
@@ -103,7 +102,7 @@ def compare_covers(pair: Pair, ground: Ground, tolerance_px: float, folder: Path
         pixels += seen.confusion(size)
         for cls in range(1, len(judged) + 1):
             edges[:, cls] += seen.boundary(cls, tolerance_px)
-    return Agreement((NONE, *names), pixels.reshape(_NUMBERS, size, size), edges)
+    return Agreement((UNMAPPED, *names), pixels.reshape(_NUMBERS, size, size), edges)
 
 
 class _See:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from geoseg.analysis.classed import UNMAPPED
 from geoseg.analysis.page.document import Node, element, name, section
 from geoseg.analysis.page.figures import column, count, percent
 from geoseg.analysis.page.ground import Ground
@@ -53,7 +54,7 @@ def areas(table_: pd.DataFrame, legend: Legend, looked: Ground) -> ET.Element:
         for k, c in enumerate(legend.classes)
     ]
     if has_gap:
-        rows.append(["unmapped", "", *([written[len(ha)]] if has_ha else []), percent(gap),
+        rows.append([UNMAPPED, "", *([written[len(ha)]] if has_ha else []), percent(gap),
                      bar(gap, "#b9b7b0")])  # fmt: skip
     total: list[Node] | None = None
     if alone:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.analysis.changes.matrix import LAYER
+from geoseg.analysis.classed import UNMAPPED
 from geoseg.analysis.page.document import Node, element, name, section
 from geoseg.analysis.page.figures import NOTHING, column, count, percent
 from geoseg.analysis.page.recipe import short
@@ -113,7 +114,7 @@ def change_section(found: Transitions, colours: Mapping[str, str]) -> ET.Element
         element(
             "p",
             "Counted in pixels that both dates have seen, before any least area of polygons; "
-            "unmapped is ground of no class. What stayed the same stands in bold.",
+            f"{UNMAPPED} is ground of no class. What stayed the same stands in bold.",
             class_="note",
         ),
         anchor="change",

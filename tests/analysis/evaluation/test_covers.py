@@ -6,18 +6,33 @@ import math
 
 import geopandas as gpd
 import numpy as np
+import pytest
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import UTM, areas, classes_image, examples, seeds, sizes, truth
+from scenes import (
+    UTM,
+    ByIdentity,
+    areas,
+    classes_image,
+    examples,
+    raster,
+    seeds,
+    sizes,
+    truth,
+)
 from scipy.spatial.distance import cdist
 
+from geoseg import segment
+from geoseg.analysis import evaluate
 from geoseg.analysis.evaluation import covers
-from geoseg.analysis.evaluation.covers import NONE, compare_covers
+from geoseg.analysis.evaluation.covers import compare_covers
 from geoseg.analysis.evaluation.layers import open_pair
 from geoseg.analysis.evaluation.zones import MEMBERS, OUTSIDE, ZONES, Seams, survey
+from geoseg.errors import ConfigError
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.grid import Grid
+from geoseg.legend import Legend
 from geoseg.window import Window
 
 PLACE = Affine(10, 0, 500_000, 0, -10, 5_000_000)
@@ -77,7 +92,7 @@ def test_pixels_and_boundaries_are_those_of_whole_arrays(
     seen = compare_covers(pair, ground, tolerance, folder)
     zone = ground.read(Window(0, 0, size[1], size[0]))
     number = {name: k for k, name in enumerate(seen.labels)}
-    assert seen.labels[0] == NONE
+    assert seen.labels[0] == "unmapped"
     a = np.array([0, *(number.get(n, 0) for n in mine)])[mapped]
     b = np.array([0, *(number.get(n, 0) for n in theirs)])[right]
     for name in ZONES:
@@ -113,3 +128,11 @@ def test_a_boundary_that_is_one_pixel_off_is_right_within_two_and_wrong_within_n
     assert compare_covers(pair, ground, 2, tmp_path).edges("whole", "water") == (1, 1, 1)
     assert compare_covers(pair, ground, 0, tmp_path).edges("whole", "water") == (0, 0, 0)
     assert compare_covers(pair, ground, 1, tmp_path).counts("whole", "water").iou == 380 / 400
+
+
+def test_a_cover_cannot_be_called_as_what_has_none(tmp_path):
+    found = Legend.model_validate({"classes": [{"name": "Unmapped", "kind": "cover"}]})
+    image = np.ones((20, 20), np.int32)
+    run = segment(raster(image), found, backend=ByIdentity((0,)), out=tmp_path / "m.gpkg")
+    with pytest.raises(ConfigError, match=r"has a class 'Unmapped', .* rename it"):
+        evaluate(run.path, layer(image, ["Unmapped"]))

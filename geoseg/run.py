@@ -52,6 +52,7 @@ from geoseg.mosaic import files
 from geoseg.nearest import with_nearest
 from geoseg.neighbours import settle
 from geoseg.offline import refuse_remote
+from geoseg.overview import overview
 from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     Source,
@@ -79,6 +80,8 @@ from geoseg.stretch import fit_stretch
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import ipyleaflet
+    from matplotlib.axes import Axes
     from shapely.geometry.base import BaseGeometry
 
     from geoseg.export.table import Target
@@ -109,6 +112,7 @@ class Run:
     """What the backend said of tiles, by tile name; only tiles of which it said something."""
     models: tuple[Mapping[str, Any], ...]
     """Of each model: family, source, revision, sha256 and licence of its weights."""
+    _made_of: tuple[RasterReader, Legend] = field(repr=False)
     _keep: Any = field(default=None, repr=False)
 
     @property
@@ -126,6 +130,42 @@ class Run:
         if suffix == ".gpkg":
             return gpd.read_file(self.path, layer="features")
         return gpd.read_file(self.path)
+
+    def plot(self, ax: Axes | None = None, *, raster: bool = True) -> Axes:
+        """Draw the map with matplotlib: legend, scale bar, north arrow, failed tiles hatched.
+
+        Args:
+            ax: Where to draw; a new figure where None.
+            raster: Draw the raster beneath the polygons.
+
+        Raises:
+            MissingDependencyError: Matplotlib is not installed.
+        """
+        from geoseg.export.read import open_map
+        from geoseg.plotting import plot
+
+        reader, legend = self._made_of
+        beneath = overview(reader) if raster else None
+        failed = [outline for *_, outline in open_map(self.path).failed()]
+        return plot(self.features(), legend, reader.frame, beneath=beneath, failed=failed, ax=ax)
+
+    def explore(self, *, raster: bool = True, **options: Any) -> ipyleaflet.Map:
+        """Return a widget for notebooks: the polygons can be pointed at, nothing is fetched.
+
+        Args:
+            raster: Show the raster beneath the polygons.
+            options: `most` and `base`, of `geoseg.webmap.explore`.
+
+        Raises:
+            MissingDependencyError: ipyleaflet is not installed.
+            MapError: The map has no CRS, so no place on Earth.
+        """
+        from geoseg.webmap import explore
+
+        reader, legend = self._made_of
+        crs = reader.frame.crs
+        beneath = (overview(reader), crs) if raster and crs is not None else None
+        return explore(self.features(), legend, beneath=beneath, **options)
 
 
 def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none hidden in kwargs
@@ -295,7 +335,9 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
             check_output(final, overwrite=False, crs=raster.frame.crs)
         # Its run was killed when it cleaned up: nothing is left to do.
         count = open_map(final).count
-        return Run(final, count, len(job.store.tiles), {}, 0, {}, {}, models_of(engine), keeper)
+        made_of = (raster, config.legend)
+        tiles = len(job.store.tiles)
+        return Run(final, count, tiles, {}, 0, {}, {}, models_of(engine), made_of, keeper)
     with ExitStack() as stack:
         stack.enter_context(place.hold())
         # Another run may have ended since.
@@ -341,6 +383,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         watch.seconds,
         stitched.notes,
         models_of(job.backend),
+        (raster, config.legend),
         keeper,
     )
 

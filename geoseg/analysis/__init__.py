@@ -6,17 +6,26 @@ Functions take files or GeoDataFrames and give (Geo)DataFrames; each is imported
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geoseg.analysis.assess import accuracy
+    from geoseg.analysis.design import Plan, sample
+    from geoseg.analysis.figures import explore, plot
+    from geoseg.analysis.form import save_sample
+    from geoseg.analysis.landscape import stats
 
 _HOME = {
     "Plan": "geoseg.analysis.design",
     "accuracy": "geoseg.analysis.assess",
+    "explore": "geoseg.analysis.figures",
+    "plot": "geoseg.analysis.figures",
     "sample": "geoseg.analysis.design",
     "save_sample": "geoseg.analysis.form",
     "stats": "geoseg.analysis.landscape",
 }
 
-__all__ = ["Plan", "accuracy", "sample", "save_sample", "stats"]
+__all__ = ["Plan", "accuracy", "explore", "plot", "sample", "save_sample", "stats"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,13 +19,13 @@ import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
-from geoseg.access import is_network
 from geoseg.analysis.burnt import Burnt, burnt_classes
 from geoseg.analysis.classed import Classed, grid_of
 from geoseg.aoi import find_area
 from geoseg.errors import GeosegError, MapError
 from geoseg.export.burn import burn, lean
 from geoseg.frame import Floats, Frame
+from geoseg.origin import open_origin
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
 from geoseg.whereabouts import find
@@ -132,14 +132,8 @@ def _reader(found: Classed) -> RasterReader | None:
     """Return the raster of a map, if it is there."""
     if found.map is None:
         return None
-    recipe = found.map.made_by()
     try:
-        if not recipe.rasters or any(is_network(path) for path in recipe.rasters):
-            raise MapError("its raster was in memory, or is on the network")
-        paths = [find(path, found.map.path, "--raster FILE") for path in recipe.rasters]
-        reader = open_source(paths, _ANY_BAND, None)
-        if reader.frame != recipe.frame:
-            raise MapError(f"{paths[0]} is not on its pixel grid")
+        return open_origin(found.map)
     except GeosegError as error:
         log.warning(
             "where %s has no data is not known (%s): all pixels without a polygon count as "
@@ -148,7 +142,6 @@ def _reader(found: Classed) -> RasterReader | None:
             error,
         )
         return None
-    return reader
 
 
 def _within(found: Classed, frame: Frame, folder: Path) -> Burnt | None:

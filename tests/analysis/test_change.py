@@ -465,7 +465,7 @@ def test_what_cannot_be_compared_is_refused(maps, tmp_path, spoil, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"legend": "forest, hut"}, "--legend is for rasters"),
+        ({"legend": "forest, hut"}, r"--legend \(or --prompt\) is for rasters"),
         ({"threshold": 0.3}, "--threshold is for rasters"),
         ({"tolerance": 1.5}, "--tolerance 1.5 is outside 0..1"),
         ({"columns": "means"}, "--columns: 'means'"),

@@ -27,7 +27,7 @@ from geoseg.analysis.changes.given import (
     of_rasters,
     told,
 )
-from geoseg.analysis.changes.matrix import transition_matrix
+from geoseg.analysis.changes.matrix import Matrix, transition_matrix
 from geoseg.analysis.changes.objects import (
     TOLERANCE,
     Objects,
@@ -211,7 +211,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
     }
     _check(
         layers=layers,
-        of_rasters={"legend": legend, "maps": maps, **options},
+        of_rasters={"legend (or --prompt)": legend, "maps": maps, **options},
         of_layers={"before_raster": before_raster, "after_raster": after_raster},
     )
     finish = Finish.build(
@@ -324,7 +324,7 @@ def _compare(
         objects.counts(),
         objects.not_compared,
         shift,
-        _notes(pair, dates, shift, objects),
+        _notes(pair, dates, shift, (aligned, matrix, objects)),
         tuple(name for name, *_ in failed),
         keeper,
     )
@@ -433,8 +433,12 @@ def _shift(dates: Sequence[Date]) -> Shift | None:
 
 
 def _notes(
-    pair: Pair, dates: Sequence[Date], shift: Shift | None, objects: Objects
+    pair: Pair,
+    dates: Sequence[Date],
+    shift: Shift | None,
+    found: tuple[Aligned, Matrix, Objects],
 ) -> tuple[str, ...]:
+    aligned, matrix, objects = found
     notes = [note for date in dates for note in date.seen.notes]
     frames = [layer.frame for layer in pair.layers]
     if frames[0] is not None and frames[0] != pair.grid:
@@ -452,6 +456,11 @@ def _notes(
         notes.append(f"{pair.layers[1].name} has no grid: compared on that of the earlier date")
     if shift is not None and (warning := shift.warning()):
         notes.append(warning)
+    if matrix.is_doubtful and all(c.kind == "cover" for c in aligned.classes):
+        notes.append(
+            "most of the change is to or from ground of no class, which may be doubt and no "
+            "change: look for more classes, or lower --threshold"
+        )
     if sum(objects.not_compared):
         notes.append(
             f"{objects.not_compared[0]} objects before and {objects.not_compared[1]} after are not "

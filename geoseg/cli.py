@@ -43,6 +43,7 @@ from geoseg.cli_options import (
 from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_rerun import rerun
+from geoseg.cli_series import series
 from geoseg.cli_status import status
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
@@ -336,6 +337,7 @@ def demo(
 app.command()(status)
 app.command()(export)
 app.command()(change)
+app.command()(series)
 app.command()(rerun)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")

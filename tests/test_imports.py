@@ -43,7 +43,7 @@ LAYERS = (
     ("run", "status", "convert", "rerun", "analysis"),
     ("preview", "demo", "qgis", "qgis_profile"),
     ("cli", "cli_change", "cli_export", "cli_rerun", "cli_models", "cli_options", "cli_progress",
-     "cli_qgis", "cli_status", "__main__"),
+     "cli_qgis", "cli_series", "cli_status", "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

@@ -10,9 +10,10 @@ from typing import Any
 
 _HOME: dict[str, str] = {
     "change": "geoseg.analysis.changes.compare",
+    "series": "geoseg.analysis.hydroperiod.whole",
 }
 
-__all__: list[str] = ["change"]
+__all__: list[str] = ["change", "series"]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,12 +22,13 @@ from geoseg.raster import RasterReader
 THRESHOLD = 0.5
 """Least evidence that a pixel is cloud or shadow."""
 
-_CLOUDS = Legend(
+CLOUDS = Legend(
     classes=(
         # One class: a pixel that may be either is neither clear nor, of each, likely enough.
         LandClass(name="cloud", prompts=("cloud", "shadow"), kind="cover", threshold=THRESHOLD),
     )
 )
+"""What a masker is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Cloudless:
             BackendError: One of them cannot do what it is asked.
         """
         return Cloudless(
-            _fitted(self.backend, raster, legend), _fitted(self.masker, raster, _CLOUDS)
+            _fitted(self.backend, raster, legend), _fitted(self.masker, raster, CLOUDS)
         )
 
     def segment(self, tiles: Sequence[Pixels]) -> list[Instances]:

@@ -8,7 +8,7 @@ nodata. Names are in the metadata of the band (`CLASS_1`, ...), colours in its c
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -50,19 +50,42 @@ def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
         MapError: The map cannot be read.
     """
 
+    def fill(folder: Path) -> tuple[Path, list[int]]:
+        burnt = folder / "burnt.tif"
+        sums = burn(burnt, frame, _dtype(found.legend), _painted(found, frame))
+        page = folder / "burnt.vrt"
+        page.write_bytes(_page(burnt.name, frame, found.legend))
+        return page, sums
+
+    put_cog(final, place, fill, frame)
+
+
+def put_cog(
+    final: Path, place: Place, fill: Callable[[Path], tuple[Path, list[int]]], frame: Frame
+) -> None:
+    """Write a cloud-optimised GeoTIFF of what a raster holds.
+
+    Args:
+        final: The file.
+        place: Where it grows.
+        fill: Writes the raster into a folder; returns it, and of each strip (see `burn.strips`) a
+            checksum (CRC-32) of all bands.
+        frame: Its pixels.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+
     def make(part: Path) -> list[int]:
         # GDAL would keep 5 % of the machine's memory.
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-            return fill(part)
+            return copy(part)
 
-    def fill(part: Path) -> list[int]:
+    def copy(part: Path) -> list[int]:
         try:
-            burnt = part.with_name("burnt.tif")
-            sums = burn(burnt, frame, _dtype(found.legend), _painted(found, frame))
-            page = part.with_name("burnt.vrt")
-            page.write_bytes(_page(burnt.name, frame, found.legend))
+            whole, sums = fill(part.parent)
             rasterio.shutil.copy(
-                page,
+                whole,
                 part,
                 driver="COG",
                 compress="DEFLATE",
@@ -144,7 +167,7 @@ def _check(part: Path, sums: list[int], frame: Frame) -> None:
         with rasterio.open(part) as source:
             for (y0, y1), wanted in zip(strips(frame), sums, strict=True):
                 where = RasterioWindow(0, y0, frame.width, y1 - y0)
-                if zlib.crc32(source.read(1, window=where).tobytes()) != wanted:
+                if zlib.crc32(source.read(window=where).tobytes()) != wanted:
                     raise LostError(f"rows {y0}..{y1} are not in the file as they were burnt")
     except RasterioError as error:
         raise LostError(f"what was written cannot be read back: {error}") from error

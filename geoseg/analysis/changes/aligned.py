@@ -7,8 +7,9 @@ of the polygon that holds its centre; where an object lies on a cover, that of t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -131,14 +132,14 @@ def align(
     """
     asked = None
     if area is not None:
-        asked = _burnt(folder / "asked.tif", grid, "uint8", area.polygons)
+        asked = _burnt(folder / "asked.tif", grid, [area.polygons])
     made = [_date(date, classes, grid, folder / f"date{k}.tif") for k, date in enumerate(dates)]
     burnt, digests = zip(*made, strict=True)
     return Aligned(grid, classes, burnt, asked, digests)
 
 
-def _burnt(path: Path, grid: Frame, dtype: str, shapes: Geometries) -> Burnt:
-    burn(path, grid, dtype, [(shapes, np.ones(len(shapes), np.int64))])
+def _burnt(path: Path, grid: Frame, shapes: Iterable[Geometries]) -> Burnt:
+    burn(path, grid, "uint8", ((some, np.ones(len(some), np.int64)) for some in shapes))
     return Burnt(path, grid)
 
 
@@ -165,16 +166,19 @@ def _painted(
 def _hide(seen: Seen, grid: Frame, path: Path) -> str:
     """Mark what was not seen; returns the SHA-256 of all pixels."""
     looked = None if seen.looked is None else _burnt(
-        path.with_suffix(".looked.tif"), grid, "uint8", seen.looked
+        path.with_suffix(".looked.tif"), grid, [seen.looked]
     )  # fmt: skip
-    failed = _burnt(path.with_suffix(".failed.tif"), grid, "uint8", seen.failed)
+    lost = [seen.failed] if len(seen.failed) else []
+    clouds = () if seen.clouds is None else (s for _, s, _ in seen.clouds.in_pixels(grid))
+    hides = bool(lost) or seen.clouds is not None
+    failed = _burnt(path.with_suffix(".failed.tif"), grid, chain(lost, clouds))
     digest = hashlib.sha256()
     with rasterio.open(path, "r+") as target:
         for y0, y1 in strips(grid):
             window = Window(0, y0, grid.width, y1)
             where = RasterioWindow(0, y0, grid.width, y1 - y0)
             codes = target.read(1, window=where)
-            hidden = failed.read(window) > 0 if len(seen.failed) else np.zeros(codes.shape, bool)
+            hidden = failed.read(window) > 0 if hides else np.zeros(codes.shape, bool)
             if looked is not None:
                 hidden |= looked.read(window) == 0
             if seen.raster is not None:

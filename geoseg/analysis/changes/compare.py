@@ -54,7 +54,7 @@ from geoseg.export.table import LAYER, Failed, Layer, Target
 from geoseg.export.write import write_layers
 from geoseg.prepare import destination, listed, words_asked
 from geoseg.run import segment
-from geoseg.runfolder import RunFolder
+from geoseg.runfolder import RunFolder, alone
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -237,7 +237,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         pair = of_rasters(str(before), str(after), how, access, progress)
     drawing = {"tile": tile, "aoi": aoi, **finish.words(), **means}
     wish = _Wish(final, unchanged, tolerance, drawing)
-    with _place(final) as place:
+    with alone(final) as place:
         return _compare(pair, wish, place, progress, keeper)
 
 
@@ -269,21 +269,6 @@ class _Wish:
     tolerance: float
     drawing: Mapping[str, Any]
     """What is asked of `geoseg.segment` for the polygons."""
-
-
-@contextmanager
-def _place(final: Path) -> Iterator[RunFolder]:
-    """Yield where the output grows, and be the only one who makes it."""
-    place = RunFolder.beside(final)
-    place.check_free()
-    place.tidy()
-    if place.continues():
-        raise OutputError(
-            f"{place.path} is an unfinished run of geoseg segment; finish or remove it, or give "
-            "another --out"
-        )
-    with place.hold():
-        yield place
 
 
 def _compare(

@@ -146,9 +146,39 @@ def of_rasters(
     bands, sensor = how.options.get("bands"), how.options.get("sensor")
     rasters = [open_source(source, bands, sensor, access) for source in sources]
     check_overlap(rasters[0].frame, rasters[1].frame, [str(s) for s in sources])
+    maps = segmented(sources, rasters, SIDES, how, access, progress)
+    return Pair(
+        (maps[0], maps[1]),
+        rasters[1].frame,
+        (rasters[0], rasters[1]),
+        {**_words(after, how), "source": words_of(source=[before, after])["source"]},
+    )
+
+
+def segmented(
+    sources: Sequence[str | Path],
+    rasters: Sequence[RasterReader],
+    sides: Sequence[str],
+    how: Segmenting,
+    access: Access,
+    progress: Progress | None = None,
+) -> list[Classed]:
+    """Segment rasters with the same words; maps that are there, and are these, are taken.
+
+    Args:
+        sources: What each raster is called.
+        rasters: The same, open.
+        sides: What the map of each is called.
+        how: Words and options.
+        access: What rasters may reach for.
+        progress: Is told of each.
+
+    Raises:
+        GeosegError: One cannot be segmented, or its map not be written.
+    """
     ready = [_is_there(s, r, side, how)
-             for s, r, side in zip(sources, rasters, SIDES, strict=True)]  # fmt: skip
-    for source, side, there in zip(sources, SIDES, ready, strict=True):
+             for s, r, side in zip(sources, rasters, sides, strict=True)]  # fmt: skip
+    for source, side, there in zip(sources, sides, ready, strict=True):
         if there:
             log.warning("%s is the map of %s already: taken as it is", how.path(side), source)
             continue
@@ -163,13 +193,7 @@ def of_rasters(
             **how.options,
             **how.means,
         )
-    maps = [open_classed(how.path(side), side.upper()) for side in SIDES]
-    return Pair(
-        (maps[0], maps[1]),
-        rasters[1].frame,
-        (rasters[0], rasters[1]),
-        {**_words(after, how), "source": words_of(source=[before, after])["source"]},
-    )
+    return [open_classed(how.path(side), side.upper()) for side in sides]
 
 
 def _words(source: str | Path, how: Segmenting) -> dict[str, Any]:

@@ -47,15 +47,23 @@ class Seen:
     """(n,) polygons in pixels of the grid: tiles that failed."""
     notes: tuple[str, ...] = ()
     """What is taken for granted, a line each."""
+    clouds: Classed | None = None
+    """A layer of what lay under clouds; None where nothing is known of them."""
 
 
-def seen_of(layer: Classed, grid: Frame, raster: RasterReader | None = None) -> Seen:
+def seen_of(
+    layer: Classed,
+    grid: Frame,
+    raster: RasterReader | None = None,
+    clouds: Classed | None = None,
+) -> Seen:
     """Return what is known of the ground that a layer was made from.
 
     Args:
         layer: A map of geoseg, which names its raster; or another layer.
         grid: The pixels that are asked about.
         raster: Its raster; that of the recipe where None.
+        clouds: Another map of the raster: of its clouds.
     """
     notes: list[str] = []
     if layer.map is None or layer.map.recipe is None:
@@ -74,14 +82,22 @@ def seen_of(layer: Classed, grid: Frame, raster: RasterReader | None = None) -> 
     if raster is None:
         raster, lost = _raster(layer)
         notes += lost
-    if "mask_clouds" in asked or "mask_clouds" in asked["in_memory"]:
+    if clouds is None and ("mask_clouds" in asked or "mask_clouds" in asked["in_memory"]):
         notes.append(
             f"{layer.name} was made with --mask-clouds, and does not say where clouds were: there "
             "it counts as unmapped; leave out such ground with --aoi"
         )
-    outlines = np.array([outline for *_, outline in layer.map.failed()], object)
-    failed = in_pixels(outlines, layer.crs, grid, layer.name)[0] if len(outlines) else outlines
-    return Seen(raster, _common(looked), failed, tuple(notes))
+    failed = _failed(layer, grid)
+    if clouds is not None:
+        failed = np.concatenate((failed, _failed(clouds, grid)))
+    return Seen(raster, _common(looked), failed, tuple(notes), clouds)
+
+
+def _failed(layer: Classed, grid: Frame) -> Geometries:
+    """Return tiles that are missing in a map, as polygons in pixels of a grid."""
+    missing = [] if layer.map is None else layer.map.failed()
+    outlines = np.array([outline for *_, outline in missing], object)
+    return in_pixels(outlines, layer.crs, grid, layer.name)[0] if len(outlines) else outlines
 
 
 def outline(made: Frame, grid: Frame, name: str) -> Geometries:

@@ -1,0 +1,107 @@
+"""When was each picture taken? As was said, else by the TIFF's tag, else by the file's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+from geoseg.errors import ConfigError
+from geoseg.geotiff import GeoTiff, taken
+
+OPTION, TAG, NAME = "--dates", "TIFFTAG_DATETIME", "the file name"
+
+_DAY = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.:]?)([01]\d)\2([0-3]\d)(?!\d)")
+_YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """When a picture was taken."""
+
+    text: str
+    """`2009-08-18`, or `2009` where the day is not known."""
+    found: str
+    """Where: OPTION, TAG or NAME."""
+
+    @property
+    def day(self) -> date | None:
+        """The day; None where only the year is known."""
+        return date.fromisoformat(self.text) if "-" in self.text else None
+
+    @property
+    def year(self) -> int:
+        """The year."""
+        return int(self.text[:4])
+
+    def before(self, other: Taken) -> bool:
+        """Tell whether this is certainly earlier."""
+        if self.day is None or other.day is None:
+            return self.year < other.year
+        return self.day < other.day
+
+
+def read_date(text: str) -> str | None:
+    """Return the first date in a text as `2009-08-18`, or its first year as `2009`; or None."""
+    for year, _, month, day in _DAY.findall(text):
+        try:
+            return date(int(year), int(month), int(day)).isoformat()
+        except ValueError:
+            continue
+    found = _YEAR.search(text)
+    return None if found is None else found[1]
+
+
+def asked_dates(dates: str | Sequence[str], count: int) -> tuple[Taken, ...]:
+    """Return dates as they were given: `"2009-08-18,2012"`, or one by one.
+
+    Raises:
+        ConfigError: They are no dates, or not as many as inputs.
+    """
+    given = [d.strip() for d in (dates.split(",") if isinstance(dates, str) else dates)]
+    for text in given:
+        if read_date(text) != text:
+            raise ConfigError(f"--dates: '{text}' is no date; give 2009-08-18, or 2009")
+    if len(given) != count:
+        raise ConfigError(f"--dates has {len(given)} dates, and there are {count} inputs; one each")
+    return tuple(Taken(text, OPTION) for text in given)
+
+
+def date_of(name: str, rasters: Sequence[GeoTiff] = ()) -> Taken:
+    """Return when an input was taken.
+
+    Args:
+        name: What it is called.
+        rasters: The files it was read from, as far as they can be opened.
+
+    Raises:
+        ConfigError: Neither their tag nor a name says so.
+    """
+    tags = [read_date(tag) for raster in rasters if (tag := taken(raster)) is not None]
+    if tags and tags[0] is not None and len(set(tags)) == 1:
+        return Taken(tags[0], TAG)
+    for known in (name, *(raster.path for raster in rasters)):
+        found = read_date(Path(known).name)
+        if found is not None:
+            return Taken(found, NAME)
+    raise ConfigError(
+        f"{name} does not say when it was taken (no TIFFTAG_DATETIME, no date in its name); give "
+        "--dates 2009-08-18,2012-07-31,... with one date per input"
+    )
+
+
+def check_order(dates: Sequence[Taken], names: Sequence[str]) -> None:
+    """Refuse dates that do not follow each other.
+
+    Raises:
+        ConfigError: Names the first two, and where their dates were found.
+    """
+    for (one, first), (other, second) in pairwise(zip(dates, names, strict=True)):
+        if not one.before(other):
+            raise ConfigError(
+                f"{second} ({other.text} by {other.found}) is not later than {first} ({one.text} "
+                f"by {one.found}); give inputs in the order of time, or --dates"
+            )

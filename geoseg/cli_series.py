@@ -105,6 +105,10 @@ def series(
     tile: Annotated[
         int | None, typer.Option(help="For rasters: side of a tile in pixels, as segment")
     ] = None,
+    min_area: Annotated[
+        str | None,
+        typer.Option(help="For rasters: least area of a polygon: 0.5ha, 20px", metavar="AREA"),
+    ] = None,
     workers: Workers = 1,
     memory: Memory = None,
     overwrite: Overwrite = False,
@@ -140,6 +144,7 @@ def series(
             sensor=sensor,
             composite=composite,
             tile=tile,
+            min_area=min_area,
             aoi=aoi,
             workers=workers,
             memory=memory,

@@ -93,6 +93,8 @@ def rerun(
     found = open_map(source)
     recipe = found.made_by()
     asked = recipe.asked
+    if "change" in recipe.facts:
+        raise MapError(f"{source} compares two dates; make it again with geoseg change")
     lost = {*asked[IN_MEMORY], *({"source", "backend"} - asked.keys())}
     lost -= {"source"} if raster else set()
     if lost:

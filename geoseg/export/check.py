@@ -186,16 +186,25 @@ def _check_gpkg(path: Path, given: Sequence[Given], crs: str | None, recipe: str
 
 
 def _check_gpkg_layer(db: sqlite3.Connection, given: Given) -> None:
-    name = given.source.name
-    columns = ", ".join(f'"{c}"' for c in given.source.fields.names[:-1])
-    rows = db.execute(f'SELECT {columns}, geom FROM "{name}"')  # noqa: S608  names are fixed
-    _compare(((*row[:-1], _wkb(row[-1])) for row in rows), given)
+    name, fields = given.source.name, given.source.fields.names
+    has_shape = bool(given.source.shape)
+    columns = ", ".join(f'"{c}"' for c in (fields[:-1] if has_shape else fields))
+    what = f"{columns}, geom" if has_shape else columns
+    rows = db.execute(f'SELECT {what} FROM "{name}"')  # noqa: S608  names are fixed
+    _compare(((*row[:-1], _wkb(row[-1])) if has_shape else row for row in rows), given)
     total = given.rows.count
     counted = db.execute(
         "SELECT feature_count FROM gpkg_ogr_contents WHERE table_name = ?", (name,)
     ).fetchone()
     if counted != (total,):
         raise LostError(f"the GeoPackage says that layer {name} has {counted} features")
+    if has_shape:
+        _check_places(db, name, given)
+
+
+def _check_places(db: sqlite3.Connection, name: str, given: Given) -> None:
+    """Look whether the index and the extent of a layer are those of its features."""
+    total = given.rows.count
     # The index's own table: it can be read without SQLite's rtree module.
     indexed = db.execute(
         f'SELECT count(*) FROM "rtree_{name}_geom_rowid" r JOIN "{name}" f ON f.fid = r.rowid'  # noqa: S608

@@ -71,9 +71,9 @@ def _write_gdal(
             path,
             layer=layer.name,
             driver=kind,
-            geometry_name="geometry",
-            geometry_type=layer.shape,
-            crs=crs,
+            geometry_name="geometry" if layer.shape else None,
+            geometry_type=layer.shape or None,
+            crs=crs if layer.shape else None,
             append=added,
             **options,
         )

@@ -52,9 +52,10 @@ class Layer:
     name: str
     """What it is called in formats that name layers."""
     shape: str
-    """Type of its geometries: `MultiPolygon` or `Polygon`."""
+    """Type of its geometries: `MultiPolygon` or `Polygon`; empty of a table without geometry, which
+    a GeoPackage can hold beside layers."""
     fields: pa.Schema
-    """Columns; the last is the geometry as WKB."""
+    """Columns; the last is the geometry as WKB, but of a table."""
     batches: Iterable[pa.RecordBatch]
     """Its rows, once."""
     style: str = ""

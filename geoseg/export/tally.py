@@ -115,6 +115,9 @@ class Given:
             raise
 
     def _add(self, batch: pa.RecordBatch) -> None:
+        if not self.source.shape:
+            self.rows.add(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            return
         *columns, wkb = (column.to_pylist() for column in batch.columns)
         self.rows.add(zip(*columns, wkb, strict=True))
         geometries = shapely.from_wkb(np.array(wkb, dtype=object))

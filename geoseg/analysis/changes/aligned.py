@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from geoseg.analysis.changes.seen import Mask, Seen, valid_at
 from geoseg.analysis.classed import Classed
 from geoseg.area import Area, Geometries
 from geoseg.errors import ConfigError
-from geoseg.export.burn import burn, strips
+from geoseg.export.burn import burn
 from geoseg.frame import Frame
 from geoseg.legend import LandClass
 from geoseg.window import Window
@@ -32,6 +31,9 @@ Codes = NDArray[np.unsignedinteger]
 
 UNSEEN = 2**16 - 1
 """What a pixel holds that a date has not seen; 0 is ground without a class."""
+
+HELD_PX = 2**20
+"""About so many pixels of a date are held at once: sums over them take 8 bytes each."""
 
 UNMAPPED = "unmapped"
 """What ground is called that was looked at and is of no class."""
@@ -69,8 +71,7 @@ class Aligned:
 
     def strips(self, *which: int) -> Iterator[tuple[Window, list[Codes], Mask]]:
         """Yield whole rows from top to bottom: numbers of some dates, and what is asked for."""
-        for y0, y1 in strips(self.frame):
-            window = Window(0, y0, self.frame.width, y1)
+        for window in held_rows(self.frame):
             wanted = np.ones(window.shape, bool)
             if self.asked is not None:
                 wanted = self.asked.read(window) > 0
@@ -89,7 +90,7 @@ def common_classes(layers: Sequence[Classed]) -> tuple[LandClass, ...]:
     legends = [(layer, names) for layer, names in zip(layers, known, strict=True) if layer.map]
     for layer, names in zip(layers, known, strict=True):
         for other, theirs in legends:
-            odd = names - theirs or (theirs - names if layer.map else set())
+            odd = names ^ theirs if layer.map else names - theirs
             if odd:
                 raise ConfigError(
                     f"{layer.name} and {other.name} have different legends (in one only: "
@@ -138,9 +139,17 @@ def align(
     return Aligned(grid, classes, burnt, asked, digests)
 
 
-def _burnt(path: Path, grid: Frame, shapes: Iterable[Geometries]) -> Burnt:
-    burn(path, grid, "uint8", ((some, np.ones(len(some), np.int64)) for some in shapes))
+def _burnt(path: Path, grid: Frame, batches: Iterable[Geometries]) -> Burnt:
+    burn(path, grid, "uint8", ((shapes, np.ones(len(shapes), np.int64)) for shapes in batches))
     return Burnt(path, grid)
+
+
+def _lost(seen: Seen, grid: Frame) -> Iterator[Geometries]:
+    """Yield what hides the ground."""
+    yield seen.failed
+    if seen.clouds is not None:
+        for _, shapes, _ in seen.clouds.in_pixels(grid):
+            yield shapes
 
 
 def _date(date: Date, classes: tuple[LandClass, ...], grid: Frame, path: Path) -> tuple[Burnt, str]:
@@ -165,28 +174,35 @@ def _painted(
 
 def _hide(seen: Seen, grid: Frame, path: Path) -> str:
     """Mark what was not seen; returns the SHA-256 of all pixels."""
-    looked = None if seen.looked is None else _burnt(
-        path.with_suffix(".looked.tif"), grid, [seen.looked]
-    )  # fmt: skip
-    lost = [seen.failed] if len(seen.failed) else []
-    clouds = () if seen.clouds is None else (s for _, s, _ in seen.clouds.in_pixels(grid))
-    hides = bool(lost) or seen.clouds is not None
-    failed = _burnt(path.with_suffix(".failed.tif"), grid, chain(lost, clouds))
+    looked, lost = None, None
+    if seen.looked is not None:
+        looked = _burnt(path.with_suffix(".looked.tif"), grid, [seen.looked])
+    if len(seen.failed) or seen.clouds is not None:
+        lost = _burnt(path.with_suffix(".lost.tif"), grid, _lost(seen, grid))
     digest = hashlib.sha256()
     with rasterio.open(path, "r+") as target:
-        for y0, y1 in strips(grid):
-            window = Window(0, y0, grid.width, y1)
-            where = RasterioWindow(0, y0, grid.width, y1 - y0)
+        for window in held_rows(grid):
+            where = RasterioWindow(0, window.y0, grid.width, window.height)
             codes = target.read(1, window=where)
-            hidden = failed.read(window) > 0 if hides else np.zeros(codes.shape, bool)
+            hidden = np.zeros(codes.shape, bool)
+            if lost is not None:
+                hidden |= lost.read(window) > 0
             if looked is not None:
                 hidden |= looked.read(window) == 0
             if seen.raster is not None:
                 hidden |= ~valid_at(seen.raster, grid, window)
             codes[hidden] = UNSEEN
-            target.write(codes, 1, window=where)
+            if hidden.any():
+                target.write(codes, 1, window=where)
             digest.update(codes.tobytes())
-    for burnt in (looked, failed):
+    for burnt in (looked, lost):
         if burnt is not None:
             burnt.path.unlink()
     return digest.hexdigest()
+
+
+def held_rows(grid: Frame) -> Iterator[Window]:
+    """Yield whole rows from top to bottom, as many as are held at once."""
+    rows = max(1, HELD_PX // grid.width)
+    for y in range(0, grid.height, rows):
+        yield Window(0, y, grid.width, min(y + rows, grid.height))

@@ -41,12 +41,13 @@ from geoseg.analysis.changes.polygons import (
     legend_of,
     name_of,
 )
-from geoseg.analysis.changes.seen import seen_of
+from geoseg.analysis.changes.seen import beyond_ha, seen_of
 from geoseg.analysis.changes.shift import Shift, measure_shift
 from geoseg.analysis.classed import CLASS_COLUMN
 from geoseg.aoi import find_area
+from geoseg.backends import Backend
 from geoseg.config import Finish, ModelOptions
-from geoseg.errors import ConfigError, OutputError
+from geoseg.errors import ConfigError, GeosegError
 from geoseg.export.place import check_output
 from geoseg.export.read import open_map
 from geoseg.export.style import class_style
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
 
 _WORK = "dates"
 """Folder in the run folder where the dates lie as rasters while they are compared."""
+
+BAD_INPUT = GeosegError.exit_code
 
 _COLUMNS = ("compactness", "nearest", "truncated")
 """Further columns that polygons of change may have: the others are of a raster's light."""
@@ -126,9 +129,9 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
     after_raster: str | None = None,
     column: str = CLASS_COLUMN,
     maps: str | Path | None = None,
-    backend: str | None = None,
+    backend: str | Backend | None = None,
     models: ModelOptions | None = None,
-    mask_clouds: str | None = None,
+    mask_clouds: str | Backend | None = None,
     threshold: float | None = None,
     bands: str | Mapping[str, int] | None = None,
     sensor: str | None = None,
@@ -158,8 +161,8 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         before: The earlier date: a raster, or a layer of polygons with classes.
         after: The later one, of the same kind.
         legend: What to look for in rasters: `"forest, water"` or a Legend.
-        out: `.gpkg` (with a layer `objects`), `.parquet`, `.fgb` or `.geojson`; a temporary file
-            where None.
+        out: `.gpkg` (with layers `objects` and `transitions`), `.parquet`, `.fgb` or `.geojson`; a
+            temporary file where None.
         unchanged: Draw what stayed the same class, too.
         tolerance: Part of an object's area by which it may change and be the same.
         before_raster: The raster of a layer that does not name it, or that has moved.
@@ -169,7 +172,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
             output where None.
         backend: As `geoseg.segment`, for rasters (spectral).
         models: Likewise.
-        mask_clouds: Likewise.
+        mask_clouds: Likewise; ground that is hidden at either date is not compared.
         threshold: Likewise.
         bands: Likewise, the same for both.
         sensor: Likewise.
@@ -274,30 +277,28 @@ class _Wish:
 def _compare(
     pair: Pair, wish: _Wish, place: RunFolder, progress: Progress | None, keeper: Any
 ) -> Change:
-    work = place.path / _WORK
-    work.mkdir(exist_ok=True)
     classes = common_classes(pair.layers)
-    dates = [
-        Date(layer, seen_of(layer, pair.grid, raster))
-        for layer, raster in zip(pair.layers, pair.rasters, strict=True)
-    ]
     aoi = wish.drawing["aoi"]
     area = None if aoi is None else find_area(aoi, pair.grid)
-    aligned = align(dates, classes, pair.grid, work, area)
-    matrix = transition_matrix(aligned)
-    wanted = matrix.occurring(unchanged=wish.unchanged)
-    drawn = _draw(aligned, wanted, wish, work, told(progress, "change"))
-    objects = compare_objects(aligned, pair.layers, work, wish.tolerance)
+    dates = [
+        Date(layer, seen_of(layer, pair.grid, raster, clouds))
+        for layer, raster, clouds in zip(pair.layers, pair.rasters, pair.clouds, strict=True)
+    ]
+    with _work(place) as work:
+        aligned = align(dates, classes, pair.grid, work, area)
+        matrix = transition_matrix(aligned)
+        wanted = matrix.occurring(unchanged=wish.unchanged)
+        drawn = _draw(aligned, wanted, wish, work, told(progress, "change"))
+        objects = compare_objects(aligned, pair.layers, work, wish.tolerance)
+        failed = _failed(pair, drawn)
+        target = Target(
+            wish.final, pair.grid.crs, legend_of(aligned, wanted), _recipe(drawn, pair, wish)
+        )
+        more = [matrix.layer()]
+        if any(c.kind == "object" for c in classes):
+            more.insert(0, object_layer(objects, pair.layers, classes, pair.grid))
+        count = write_layers(target, _layer(drawn, aligned, wanted), failed, place, more)
     shift = _shift(dates)
-    failed = _failed(pair, drawn)
-    more = [object_layer(objects, pair.layers, classes, pair.grid)]
-    target = Target(wish.final, pair.grid.crs, legend_of(aligned, wanted),
-                    _recipe(drawn, pair, wish))  # fmt: skip
-    has_objects = any(c.kind == "object" for c in classes)
-    count = write_layers(
-        target, _layer(drawn, aligned, wanted), failed, place, more if has_objects else []
-    )
-    shutil.rmtree(work)
     return Change(
         wish.final,
         count,
@@ -310,6 +311,20 @@ def _compare(
         tuple(name for name, *_ in failed),
         keeper,
     )
+
+
+@contextmanager
+def _work(place: RunFolder) -> Iterator[Path]:
+    """Yield a folder that stays if the run is stopped, so that the next one goes on."""
+    work = place.path / _WORK
+    work.mkdir(exist_ok=True)
+    try:
+        yield work
+    except GeosegError as error:
+        if error.exit_code == BAD_INPUT:
+            shutil.rmtree(work)
+        raise
+    shutil.rmtree(work)
 
 
 def _draw(
@@ -343,13 +358,18 @@ def _draw(
 
 
 def _recipe(drawn: Path, pair: Pair, wish: _Wish) -> str:
-    """Return what made the map: the engine's recipe, and what was asked for in words."""
+    """Return what made the map: the engine's recipe, and what was asked for in words.
+
+    The later raster is named as the raster: the map is on its grid, and is shown on it.
+    """
     facts = json.loads(open_map(drawn).made_by().text)
-    asked = {
-        **pair.asked,
-        "unchanged": wish.unchanged,
-        "tolerance": wish.tolerance,
-    }
+    asked = {**pair.asked, "unchanged": wish.unchanged, "tolerance": wish.tolerance}
+    later = pair.layers[1].map
+    if later is not None and later.recipe is not None:
+        for number, path in enumerate(later.recipe.rasters):
+            facts[f"raster.source.{number}"] = {"path": path}
+        known = {k: later.recipe.asked[k] for k in ("bands", "sensor") if k in later.recipe.asked}
+        facts["asked"] |= known
     return json.dumps({**facts, "change": asked}, sort_keys=True)
 
 
@@ -399,6 +419,14 @@ def _notes(
             f"{pair.layers[0].name} is on another grid: it was resampled on the later grid "
             f"({pair.grid.width} x {pair.grid.height} pixels)"
         )
+        left = beyond_ha(frames[0], pair.grid)
+        if left > 0:
+            notes.append(
+                f"{left:.2f} ha of {pair.layers[0].name} lie outside of the later grid: they are "
+                "not compared, and not in the matrix"
+            )
+    if frames[1] is None and frames[0] == pair.grid:
+        notes.append(f"{pair.layers[1].name} has no grid: compared on that of the earlier date")
     if shift is not None and (warning := shift.warning()):
         notes.append(warning)
     if sum(objects.not_compared):

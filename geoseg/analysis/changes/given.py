@@ -8,22 +8,25 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import shapely
 
 from geoseg.access import is_local
 from geoseg.analysis.changes.seen import common_ground
 from geoseg.analysis.classed import CLASS_COLUMN, Classed, open_classed
+from geoseg.backends.clouds import CLOUDS
 from geoseg.backends.compose import located
 from geoseg.errors import ConfigError, OutputError
 from geoseg.export.place import FORMATS, check_output
-from geoseg.export.read import open_map
+from geoseg.export.read import Map, open_map
 from geoseg.frame import Frame
 from geoseg.mosaic import files
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
-from geoseg.recipe import words_of
+from geoseg.recipe import IN_MEMORY, words_of
 from geoseg.run import segment
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIDES = ("before", "after")
+
+CLOUDY = "_clouds"
+"""What the name of a map of clouds ends in; it lies beside the map of the same date."""
 
 _VECTORS = {*FORMATS, ".shp", ".json", ".gml", ".kml", ".sqlite", ".gdb", ".zip"}
 """Endings of layers; what ends otherwise is a raster."""
@@ -53,6 +59,8 @@ class Pair:
     """Where they come from, as far as that was given; else their recipes may know."""
     asked: Mapping[str, Any]
     """What was given, JSON-able."""
+    clouds: tuple[Classed | None, Classed | None] = (None, None)
+    """Polygons of cloud and shadow, where they were looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,10 +79,21 @@ class Segmenting:
     """What their names begin with."""
     overwrite: bool = False
     """Replace maps that are there."""
+    suffix: str = ""
+    """What their names end with."""
 
     def path(self, side: str) -> Path:
         """Return where the map of a date is kept."""
-        return self.folder / f"{self.stem}_{side}.gpkg"
+        return self.folder / f"{self.stem}_{side}{self.suffix}.gpkg"
+
+    def of_clouds(self) -> Segmenting | None:
+        """Return how cloud and shadow become maps of their own; None where they are not asked."""
+        masker = self.options.get("mask_clouds")
+        if masker is None:
+            return None
+        alike = ("models", "bands", "sensor", "aoi", "tile", "overlap")
+        options = {"backend": masker, **{k: self.options.get(k) for k in alike}}
+        return replace(self, legend=CLOUDS, options=options, suffix=CLOUDY)
 
 
 def is_layer(source: object) -> bool:
@@ -146,12 +165,13 @@ def of_rasters(
     bands, sensor = how.options.get("bands"), how.options.get("sensor")
     rasters = [open_source(source, bands, sensor, access) for source in sources]
     check_overlap(rasters[0].frame, rasters[1].frame, [str(s) for s in sources])
-    maps = segmented(sources, rasters, SIDES, how, access, progress)
+    layers, clouds = segmented(sources, rasters, SIDES, how, access, progress)
     return Pair(
-        (maps[0], maps[1]),
+        (layers[0], layers[1]),
         rasters[1].frame,
         (rasters[0], rasters[1]),
         {**_words(after, how), "source": words_of(source=[before, after])["source"]},
+        (clouds[0], clouds[1]),
     )
 
 
@@ -162,7 +182,7 @@ def segmented(
     how: Segmenting,
     access: Access,
     progress: Progress | None = None,
-) -> list[Classed]:
+) -> tuple[list[Classed], list[Classed] | list[None]]:
     """Segment rasters with the same words; maps that are there, and are these, are taken.
 
     Args:
@@ -173,27 +193,48 @@ def segmented(
         access: What rasters may reach for.
         progress: Is told of each.
 
+    Returns:
+        Their maps, and those of their clouds; None for each where clouds are not asked for.
+
     Raises:
         GeosegError: One cannot be segmented, or its map not be written.
     """
-    ready = [_is_there(s, r, side, how)
-             for s, r, side in zip(sources, rasters, sides, strict=True)]  # fmt: skip
-    for source, side, there in zip(sources, sides, ready, strict=True):
-        if there:
-            log.warning("%s is the map of %s already: taken as it is", how.path(side), source)
-            continue
-        segment(
-            source,
-            how.legend,
-            out=how.path(side),
-            overwrite=how.overwrite,
-            trust_input=access.trust_input,
-            keep_going=access.keep_going,
-            progress=told(progress, side),
-            **how.options,
-            **how.means,
-        )
-    return [open_classed(how.path(side), side.upper()) for side in sides]
+    hows = [how, *([] if (masking := how.of_clouds()) is None else [masking])]
+    # What is there is looked at before anything is made.
+    known = [
+        [_found(s, r, side, one) for s, r, side in zip(sources, rasters, sides, strict=True)]
+        for one in hows
+    ]
+    for one, found in zip(hows, known, strict=True):
+        for source, side, there in zip(sources, sides, found, strict=True):
+            _make(source, side, one, there, access, progress)
+    made = [[open_classed(one.path(side), side.upper()) for side in sides] for one in hows]
+    return made[0], made[1] if masking else [None] * len(sides)
+
+
+def _make(
+    source: str | Path,
+    side: str,
+    how: Segmenting,
+    found: Map | None,
+    access: Access,
+    progress: Progress | None,
+) -> None:
+    """Segment a raster, unless its whole map is there."""
+    if found is not None and not found.failed():
+        log.warning("%s is the map of %s already: taken as it is", how.path(side), source)
+        return
+    segment(
+        source,
+        how.legend,
+        out=how.path(side),
+        overwrite=how.overwrite or found is not None,
+        trust_input=access.trust_input,
+        keep_going=access.keep_going,
+        progress=told(progress, f"{side}{how.suffix}"),
+        **how.options,
+        **how.means,
+    )
 
 
 def _words(source: str | Path, how: Segmenting) -> dict[str, Any]:
@@ -202,27 +243,31 @@ def _words(source: str | Path, how: Segmenting) -> dict[str, Any]:
     return words_of(source=source, legend=how.legend, **options)
 
 
-def _is_there(source: str | Path, raster: RasterReader, side: str, how: Segmenting) -> bool:
-    """Return whether the map of a raster is there, made in the same words.
+def _found(source: str | Path, raster: RasterReader, side: str, how: Segmenting) -> Map | None:
+    """Return the map of a raster that is there, made in the same words.
 
     Raises:
-        OutputError: Another file is.
+        OutputError: Another file is, and may not be replaced.
     """
     path = how.path(side)
     check_output(
         path, overwrite=True, crs=raster.frame.crs, sources=[s.path for s in files(raster)]
     )
-    if how.overwrite or not path.exists():
-        return False
+    if not path.exists():
+        return None
     found = open_map(path)
     recipe = found.recipe
+    words = _words(source, how)
     same = recipe is not None and recipe.raster == json.loads(json.dumps(dict(raster.identity())))
-    if recipe is None or not same or recipe.asked != _words(source, how):
-        raise OutputError(
-            f"{path} is already there, and is no map of {source} in these words; pass --overwrite "
-            "to replace it, or --maps another folder"
-        )
-    return not found.failed()
+    # Of an object in memory nobody knows if it is the same.
+    if recipe is not None and same and recipe.asked == words and not words[IN_MEMORY]:
+        return found
+    if how.overwrite:
+        return None
+    raise OutputError(
+        f"{path} is already there, and is no map of {source} in these words; pass --overwrite to "
+        "replace it, or --maps another folder"
+    )
 
 
 def told(progress: Progress | None, what: str) -> Progress | None:
@@ -275,9 +320,19 @@ def of_layers(
             raise ConfigError(
                 f"{layer.name} has no coordinate reference system; set it with ogr2ogr -a_srs"
             )
-    asked = words_of(
-        source=[str(s) for s in (before, after)]
-        if isinstance(before, str | Path) and isinstance(after, str | Path)
-        else layers
-    )
+        if layer.frame is None and not _lies_on(layer, grid):
+            raise ConfigError(
+                f"{layer.name} does not lie on the grid of the other date; is the coordinate "
+                "reference system of either wrong?"
+            )
+    names = [s for s in (before, after) if isinstance(s, str | Path)]
+    asked = words_of(source=names) if len(names) == len(SIDES) else {IN_MEMORY: ["source"]}
     return Pair((layers[0], layers[1]), grid, (readers[0], readers[1]), asked)
+
+
+def _lies_on(layer: Classed, grid: Frame) -> bool:
+    """Tell whether any polygon of a layer reaches into a grid."""
+    whole = shapely.box(0, 0, grid.width, grid.height)
+    return any(
+        bool(shapely.intersects(shapes, whole).any()) for _, shapes, _ in layer.in_pixels(grid)
+    )

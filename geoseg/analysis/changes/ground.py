@@ -32,28 +32,28 @@ def pixels_m2(frame: Frame, window: Window) -> Floats:
     area, which is returned as (row, 1).
     """
     step = max(1, min(NODE_PX, int(NODE_M / (frame.gsd_m or NODE_M))))
-    rows, down = _nodes(window.y0, window.y1, frame.height, step)
+    rows, every_row = _nodes(window.y0, window.y1, frame.height, step)
     if _alike_in_rows(frame):
         centres = np.column_stack((np.full(len(rows), frame.width / 2), rows + 0.5))
-        return _between(frame.pixels_m2(centres), down)[:, None]
-    cols, across = _nodes(window.x0, window.x1, frame.width, step)
+        return _between(frame.pixels_m2(centres), rows, every_row)[:, None]
+    cols, every_col = _nodes(window.x0, window.x1, frame.width, step)
     x, y = np.meshgrid(cols + 0.5, rows + 0.5)
     known = frame.pixels_m2(np.column_stack((x.ravel(), y.ravel()))).reshape(x.shape)
-    return _between(_between(known, down).T, across).T
+    return _between(_between(known, rows, every_row).T, cols, every_col).T
 
 
-def _nodes(start: int, stop: int, size: int, step: int) -> tuple[Ints, Floats]:
-    """Return nodes around pixels, and the place of each pixel among them."""
+def _nodes(start: int, stop: int, size: int, step: int) -> tuple[Ints, Ints]:
+    """Return the nodes around some pixels, and those pixels."""
     first, last = start // step * step, min(-(-(stop - 1) // step) * step, size - 1)
-    nodes = np.unique(np.r_[np.arange(first, last, step), last])
-    return nodes, np.interp(np.arange(start, stop), nodes, np.arange(len(nodes)))
+    return np.unique(np.r_[np.arange(first, last, step), last]), np.arange(start, stop)
 
 
-def _between(known: Floats, place: Floats) -> Floats:
-    """Return values at places along the first axis."""
-    low = np.minimum(place.astype(np.int64), len(known) - 1)
-    high = np.minimum(low + 1, len(known) - 1)
-    part = (place - low).reshape(-1, *[1] * (known.ndim - 1))
+def _between(known: Floats, nodes: Ints, wanted: Ints) -> Floats:
+    """Return values at wanted places along the first axis, of those at nodes."""
+    low = np.searchsorted(nodes, wanted, "right") - 1
+    high = np.minimum(low + 1, len(nodes) - 1)
+    gap = np.maximum(nodes[high] - nodes[low], 1)
+    part = ((wanted - nodes[low]) / gap).reshape(-1, *[1] * (known.ndim - 1))
     found: Floats = known[low] * (1 - part) + known[high] * part
     return found
 

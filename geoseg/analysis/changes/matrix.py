@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from geoseg.analysis.changes.aligned import UNSEEN, Aligned
 from geoseg.analysis.changes.ground import pixels_m2
+from geoseg.export.table import Layer
 from geoseg.frame import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LAYER = "transitions"
 
 TOTAL = "total"
 
@@ -40,6 +43,22 @@ class Matrix:
         order = [*range(1, len(self.names)), 0]
         return [(a, b) for a in order for b in order
                 if self.px[a, b] and ((a != b) or (unchanged and a > 0))]  # fmt: skip
+
+    def layer(self) -> Layer:
+        """Return the transitions that there are as a table to write: before, after, px, ha."""
+        import pyarrow as pa
+
+        before, after = np.nonzero(self.px)
+        names = np.array(self.names, object)
+        rows = pa.table(
+            {
+                "before": pa.array(names[before], pa.string()),
+                "after": pa.array(names[after], pa.string()),
+                "px": self.px[before, after],
+                "ha": self.ha[before, after],
+            }
+        )
+        return Layer(LAYER, "", rows.schema, rows.to_batches())
 
     def table(self) -> pd.DataFrame:
         """Return hectares with totals: index `before`, a column per class after."""

@@ -1,7 +1,7 @@
 """Which ground did a map look at? What it could not see must never be read as change.
 
-A map has not seen what lies outside its raster or its area of interest, nodata of the raster, and
-tiles that failed.
+A map has not seen what lies outside its raster or its area of interest, nodata of the raster, tiles
+that failed, and what clouds hide.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Seen:
     """(n,) polygons in pixels of the grid, outside of which nobody looked; None: everywhere."""
     failed: Geometries
     """(n,) polygons in pixels of the grid: tiles that failed."""
+    clouds: Classed | None = None
+    """Polygons of cloud and shadow, where that is known."""
     notes: tuple[str, ...] = ()
     """What is taken for granted, a line each."""
-    clouds: Classed | None = None
-    """A layer of what lay under clouds; None where nothing is known of them."""
 
 
 def seen_of(
@@ -63,7 +63,7 @@ def seen_of(
         layer: A map of geoseg, which names its raster; or another layer.
         grid: The pixels that are asked about.
         raster: Its raster; that of the recipe where None.
-        clouds: Another map of the raster: of its clouds.
+        clouds: Polygons of its cloud and shadow, where that is known.
     """
     notes: list[str] = []
     if layer.map is None or layer.map.recipe is None:
@@ -71,7 +71,7 @@ def seen_of(
             notes.append(
                 f"{layer.name} names no raster: where it has no polygon, it is taken to have looked"
             )
-        return Seen(raster, None, np.zeros(0, object), tuple(notes))
+        return Seen(raster, None, np.zeros(0, object), clouds, tuple(notes))
     made = layer.map.recipe.frame
     looked = [outline(made, grid, layer.name)] if made != grid else []
     asked = layer.map.recipe.asked
@@ -85,12 +85,12 @@ def seen_of(
     if clouds is None and ("mask_clouds" in asked or "mask_clouds" in asked["in_memory"]):
         notes.append(
             f"{layer.name} was made with --mask-clouds, and does not say where clouds were: there "
-            "it counts as unmapped; leave out such ground with --aoi"
+            "it counts as unmapped; compare the rasters, or leave out such ground with --aoi"
         )
     failed = _failed(layer, grid)
     if clouds is not None:
         failed = np.concatenate((failed, _failed(clouds, grid)))
-    return Seen(raster, _common(looked), failed, tuple(notes), clouds)
+    return Seen(raster, _common(looked), failed, clouds, tuple(notes))
 
 
 def _failed(layer: Classed, grid: Frame) -> Geometries:
@@ -125,6 +125,16 @@ def common_ground(made: Frame, grid: Frame) -> Window:
     # A hair's breadth is no ground: coordinates are rounded.
     low, high = np.floor(np.array([x0, y0]) + _HAIR), np.ceil(np.array([x1, y1]) - _HAIR)
     return Window(*low.astype(int).tolist(), *high.astype(int).tolist())
+
+
+def beyond_ha(made: Frame, grid: Frame) -> float:
+    """Return the hectares of a raster's ground that a grid does not reach."""
+    whole = shapely.box(0, 0, made.width, made.height)
+    rest = shapely.difference(whole, shapely.union_all(outline(grid, made, "the later date")))
+    # A hair's breadth is no ground: coordinates are rounded.
+    if rest.area < _HAIR * whole.area:
+        return 0.0
+    return float(made.measure(np.array([rest], object))[0][0]) / 1e4
 
 
 def _area(layer: Classed, place: str | None, grid: Frame) -> tuple[Geometries | None, list[str]]:

@@ -6,17 +6,23 @@ What cannot be compared is refused before anything is segmented.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.analysis.changes.aligned import Date
-from geoseg.analysis.changes.given import Segmenting, check_overlap, check_two, is_layer, segmented
+from geoseg.analysis.changes.given import (
+    CLOUDY,
+    Segmenting,
+    check_overlap,
+    check_two,
+    is_layer,
+    segmented,
+)
 from geoseg.analysis.changes.seen import seen_of
 from geoseg.analysis.classed import CLASS_COLUMN, Classed, open_classed
 from geoseg.analysis.hydroperiod.dates import Taken, asked_dates, check_order, date_of
-from geoseg.backends.clouds import CLOUDS
 from geoseg.errors import ConfigError
 from geoseg.export.read import open_map
 from geoseg.mosaic import files
@@ -29,9 +35,6 @@ if TYPE_CHECKING:
     from geoseg.access import Access
     from geoseg.frame import Frame
     from geoseg.progress import Progress
-
-_CLOUDY = "_clouds"
-"""What the name of a map of clouds ends in; it lies beside the map of the same date."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,14 +112,7 @@ def of_rasters(
     )
     check_order(taken, names)
     sides = [t.text for t in taken]
-    layers = segmented(sources, rasters, sides, how, access, progress)
-    masker = options.get("mask_clouds")
-    clouds: list[Classed | None] = [None] * len(sources)
-    if masker is not None:
-        kept = {k: v for k, v in options.items() if k in ("bands", "sensor", "tile", "aoi")}
-        clearing = replace(how, legend=CLOUDS, options={**kept, "backend": masker})
-        cloudy = [f"{side}{_CLOUDY}" for side in sides]
-        clouds = [*segmented(sources, rasters, cloudy, clearing, access, progress)]
+    layers, clouds = segmented(sources, rasters, sides, how, access, progress)
     known = [
         Date(layer, seen_of(layer, grid, raster, cloud))
         for layer, cloud, raster in zip(layers, clouds, rasters, strict=True)
@@ -181,12 +177,8 @@ def _given(dates: Sequence[Date], taken: tuple[Taken, ...], grid: Frame) -> Give
         notes.append(
             f"{', '.join(other)} are on other grids: each pixel takes what is at its centre"
         )
-    failed = [
-        f"{layer.name} {name}"
-        for date in dates
-        for layer in (date.layer, date.seen.clouds)
-        for name, *_ in ([] if layer is None or layer.map is None else layer.map.failed())
-    ]
+    maps = [m for d in dates for m in (d.layer.map, d.seen.clouds and d.seen.clouds.map) if m]
+    failed = [f"{m.path} {name}" for m in maps for name, *_ in m.failed()]
     return Given(tuple(dates), taken, grid, tuple(notes), tuple(failed))
 
 
@@ -200,7 +192,7 @@ def _clouds_beside(layer: Classed) -> Classed | None:
     if recipe is None or "mask_clouds" not in {*recipe.asked, *recipe.asked[IN_MEMORY]}:
         return None
     path = Path(layer.name)
-    beside = path.with_name(f"{path.stem}{_CLOUDY}{path.suffix}")
+    beside = path.with_name(f"{path.stem}{CLOUDY}{path.suffix}")
     if not beside.exists():
         raise ConfigError(
             f"{layer.name} was made with --mask-clouds, and {beside.name}, which says where clouds "

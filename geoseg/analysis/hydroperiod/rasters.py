@@ -19,6 +19,7 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterioWindow
 
+from geoseg.analysis.changes.aligned import held_rows
 from geoseg.analysis.hydroperiod.counted import (
     CLASSES,
     COLOURS,
@@ -28,7 +29,6 @@ from geoseg.analysis.hydroperiod.counted import (
     tells_days,
 )
 from geoseg.errors import OutputError
-from geoseg.export.burn import strips
 from geoseg.export.cog import put_cog
 from geoseg.export.place import check_place
 from geoseg.export.style import rgb
@@ -68,6 +68,8 @@ class Growing:
     """Dates, as far as they are known to the day."""
     thresholds: Thresholds
     """Of the classes."""
+    rows: list[tuple[int, int]] = field(default_factory=list)
+    """Strips that are written."""
     sums: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
     """Checksums of the strips of each."""
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -75,7 +77,7 @@ class Growing:
 
     def __enter__(self) -> Self:
         """Open them."""
-        height = strips(self.frame)[0][1]
+        height = next(held_rows(self.frame)).height
         profile = {
             "driver": "GTiff", "width": self.frame.width, "height": self.frame.height,
             "crs": self.frame.crs, "transform": self.frame.transform, "blockysize": height,
@@ -113,8 +115,12 @@ class Growing:
         if counted.days is not None:
             numbers.append(counted.days)
         where = RasterioWindow(window.x0, window.y0, window.width, window.height)
+        self.rows.append((window.y0, window.y1))
         classes = self.thresholds.classes(occurrence)
-        made = np.stack([n.astype(np.float32) for n in numbers]), classes[None]
+        made: tuple[NDArray[Any], NDArray[Any]] = (
+            np.stack([n.astype(np.float32) for n in numbers]),
+            classes[None],
+        )
         for target, data, sums in zip(self._open, made, self.sums, strict=True):
             target.write(data, window=where)
             sums.append(zlib.crc32(data.tobytes()))
@@ -142,7 +148,7 @@ class Growing:
         for number in (1, 0):
             target = (final, class_path(final))[number]
             path, sums = self.paths[number], self.sums[number]
-            put_cog(target, place, partial(_made, path, sums), self.frame)
+            put_cog(target, place, partial(_made, path, sums), self.rows)
 
 
 def _made(path: Path, sums: list[int], _folder: Path) -> tuple[Path, list[int]]:

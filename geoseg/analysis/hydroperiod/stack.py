@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.analysis.changes.aligned import UNSEEN, Aligned, Date, align, common_classes
+from geoseg.analysis.changes.aligned import (
+    UNSEEN,
+    Aligned,
+    Date,
+    align,
+    common_classes,
+    held_rows,
+)
 from geoseg.analysis.changes.ground import pixels_m2
 from geoseg.analysis.changes.objects import Things, burnt_things
 from geoseg.area import Area
 from geoseg.errors import ConfigError
-from geoseg.export.burn import strips
 from geoseg.frame import Floats, Frame
 from geoseg.window import Window
 
@@ -46,9 +52,8 @@ class Stack:
         return len(self.things)
 
     def windows(self) -> Iterator[Window]:
-        """Yield whole rows from top to bottom, as much as is held at once."""
-        for y0, y1 in strips(self.frame):
-            yield Window(0, y0, self.frame.width, y1)
+        """Return whole rows from top to bottom, as much as is held at once."""
+        return held_rows(self.frame)
 
     def asked(self, window: Window) -> Mask:
         """Return (row, col) what is asked for."""

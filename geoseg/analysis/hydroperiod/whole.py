@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from geoseg.legend import Legend
     from geoseg.progress import Progress
 
+_STEM = "series"
+"""What names of maps in a folder of their own begin with."""
+
 _WORK = "dates"
 """Folder in the run folder where the dates lie as rasters while they are counted."""
 
@@ -128,6 +131,7 @@ def series(  # noqa: PLR0913  every option by name, as `geoseg.segment`
     composite: str | None = None,
     overlap: int | None = None,
     tile: int | None = None,
+    min_area: str | None = None,
     aoi: str | Path | gpd.GeoDataFrame | None = None,
     workers: int = 1,
     memory: str | int | None = None,
@@ -154,17 +158,18 @@ def series(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         min_observed: Least part of a pond that must be seen at a date to tell its area.
         grid: A raster, or a map of geoseg, whose pixels are counted; the last source where None.
         column: Of the classes, in layers that are no maps of geoseg.
-        maps: Folder for the maps of rasters, `NAME_DATE.gpkg`, which are taken again; beside the
-            output where None.
+        maps: Folder for the maps of rasters, `series_DATE.gpkg`, which are taken again, also when
+            dates are added; beside the output, as `NAME_DATE.gpkg`, where None.
         backend: As `geoseg.segment`, for rasters (spectral).
         models: Likewise.
-        mask_clouds: Likewise; where clouds were goes to maps `NAME_DATE_clouds.gpkg`.
+        mask_clouds: Likewise; where clouds were goes to maps `..._DATE_clouds.gpkg`.
         threshold: Likewise.
         bands: Likewise, the same for all.
         sensor: Likewise.
         composite: Likewise.
         overlap: Likewise.
         tile: Likewise.
+        min_area: Likewise, of the polygons of each date.
         aoi: Area of interest: nothing else is counted.
         workers: Number of processes; does not change the result.
         memory: Most memory, as `"2GB"`.
@@ -204,6 +209,7 @@ def series(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         "sensor": sensor,
         "composite": composite,
         "overlap": overlap,
+        "min_area": min_area,
     }
     if layers:
         _check_heeded({"prompt": legend, "maps": maps, **options})
@@ -214,7 +220,8 @@ def series(  # noqa: PLR0913  every option by name, as `geoseg.segment`
             {**options, "backend": backend or "spectral", "aoi": aoi, "tile": tile},
             {"workers": workers, "memory": memory},
             Path(maps) if maps is not None else final.parent,
-            final.stem,
+            # A folder of maps serves several outputs.
+            final.stem if maps is None else _STEM,
             overwrite,
         )
         given = of_rasters(inputs, how, dates, frame, access, progress)

@@ -101,7 +101,7 @@ def write(path: Path, frame: Frame, strips: Any, covers: int) -> None:
 def mapped(path: Path, covers: Sequence[str]) -> Path:
     """Segment a raster of `write`; returns the map."""
     out = path.with_suffix(".gpkg")
-    geoseg.segment(path, legend_of(covers), backend=Perfect(), out=out, tile=512, overlap=128,
+    geoseg.segment(path, legend_of(covers), backend=Perfect(), out=out, tile=1024, overlap=128,
                    bands="red=1,green=2,blue=3")  # fmt: skip
     return out
 

@@ -16,7 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.analysis.classed import Classed
 from geoseg.area import Geometries
-from geoseg.export.burn import burn, strips
+from geoseg.export.burn import burn, lean, strips
 from geoseg.frame import Frame
 from geoseg.window import Window
 
@@ -35,7 +35,7 @@ class Burnt:
     def read(self, window: Window) -> NDArray[np.unsignedinteger]:
         """Return (row, col) values in a window inside the frame; 0 where nothing is."""
         where = RasterioWindow(window.x0, window.y0, window.width, window.height)
-        with rasterio.open(self.path) as source:
+        with lean(), rasterio.open(self.path) as source:
             values: NDArray[np.unsignedinteger] = source.read(1, window=where)
         return values
 

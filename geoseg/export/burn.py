@@ -19,6 +19,9 @@ STRIP_PIXELS = 2**22
 
 STRIP_ROWS = 512
 
+CACHE_BYTES = 64 * 2**20
+"""What GDAL keeps of blocks."""
+
 Strip = tuple[int, int]
 """First row, and the row after the last."""
 
@@ -27,6 +30,11 @@ def strips(frame: Frame) -> list[Strip]:
     """Return strips of rows from the top of a raster to its bottom."""
     rows = max(1, min(STRIP_ROWS, STRIP_PIXELS // frame.width))
     return [(y, min(y + rows, frame.height)) for y in range(0, frame.height, rows)]
+
+
+def lean() -> rasterio.Env:
+    """Keep GDAL from holding 5 % of the machine's memory of what is written and read."""
+    return rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES)
 
 
 def burn(
@@ -54,7 +62,7 @@ def burn(
         # A place of its own, so that none is missed; that of the map comes with the page.
         "transform": Affine.scale(2),
     }  # fmt: skip
-    with rasterio.open(path, "w+", **profile) as target:
+    with lean(), rasterio.open(path, "w+", **profile) as target:
         for shapes, values in polygons:
             runs = runs_across(shapes)
             numbers = np.unique(runs.line // every[0][1])

@@ -23,7 +23,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import MapError
-from geoseg.export.burn import Strip, burn, strips
+from geoseg.export.burn import Strip, burn, lean, strips
 from geoseg.export.check import LostError
 from geoseg.export.read import Map
 from geoseg.export.single import put
@@ -31,9 +31,6 @@ from geoseg.export.style import rgb
 from geoseg.export.write import Place
 from geoseg.frame import Frame
 from geoseg.legend import Legend
-
-CACHE_BYTES = 64 * 2**20
-"""What GDAL keeps of decoded blocks."""
 
 
 def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
@@ -80,8 +77,7 @@ def put_cog(
     """
 
     def make(part: Path) -> list[int]:
-        # GDAL would keep 5 % of the machine's memory.
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        with lean():
             return copy(part)
 
     def copy(part: Path) -> list[int]:

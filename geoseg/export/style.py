@@ -53,9 +53,9 @@ def add_style(db: sqlite3.Connection, layer: str, qml: str, when: str) -> None:
     db.execute(_ROW, (layer, column, layer, qml, when))
 
 
-def class_style(legend: Legend) -> str:
-    """Return QML that draws each class of the column `class` in its colour."""
-    return _document(class_renderer(legend))
+def class_style(legend: Legend, column: str = "class") -> str:
+    """Return QML that draws each class of a column in its colour."""
+    return _document(class_renderer(legend, column))
 
 
 def failed_style() -> str:
@@ -70,10 +70,10 @@ def failed_renderer() -> ET.Element:
     return renderer
 
 
-def class_renderer(legend: Legend) -> ET.Element:
+def class_renderer(legend: Legend, column: str = "class") -> ET.Element:
     """Return the element `renderer-v2` that draws each class in its colour."""
     renderer = ET.Element(
-        "renderer-v2", type="categorizedSymbol", attr="class", symbollevels="0", forceraster="0"
+        "renderer-v2", type="categorizedSymbol", attr=column, symbollevels="0", forceraster="0"
     )
     categories = ET.SubElement(renderer, "categories")
     symbols = ET.SubElement(renderer, "symbols")

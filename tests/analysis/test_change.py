@@ -1,5 +1,6 @@
 """Every edit of a scene is found, to the hectare; what cannot be compared is refused or told."""
 
+import inspect
 import json
 
 import geopandas as gpd
@@ -12,7 +13,7 @@ import shapely
 from scenes import GEOREF, UTM, ByIdentity, instances
 
 import geoseg
-from geoseg import LandClass, Legend
+from geoseg import LandClass, Legend, cli_change
 from geoseg.analysis import change
 from geoseg.analysis.changes.polygons import Transitions
 from geoseg.errors import ConfigError, GeosegError, OutputError
@@ -30,13 +31,13 @@ FOREST, BARE = 1, 2
 CLASSES = (0, 1, *[2] * 20)
 
 
-def write(path, ids, nodata=None):
+def write(path, ids, nodata=None, crs=UTM, transform=GEOREF):
     """Write a raster of object numbers as `ByIdentity` reads it; one value is nodata."""
     bands = np.stack([ids, np.full_like(ids, ids.shape[0]), np.full_like(ids, ids.shape[1])])
     if nodata is not None:
         bands[:, ids == nodata] = nodata
     profile = {"driver": "GTiff", "width": ids.shape[1], "height": ids.shape[0], "count": 3,
-               "dtype": "int16", "crs": UTM, "transform": GEOREF, "nodata": nodata}  # fmt: skip
+               "dtype": "int16", "crs": crs, "transform": transform, "nodata": nodata}  # fmt: skip
     with rasterio.open(path, "w", **profile) as target:
         target.write(bands.astype(np.int16))
     return path
@@ -46,7 +47,8 @@ CUT = {"tile": 64, "overlap": 16}
 
 
 def mapped(path, ids, legend=LEGEND, classes=CLASSES, **options):
-    source = write(path.with_suffix(".tif"), ids, options.pop("nodata", None))
+    place = {k: options.pop(k) for k in ("nodata", "crs", "transform") if k in options}
+    source = write(path.with_suffix(".tif"), ids, **place)
     geoseg.segment(source, legend, backend=ByIdentity(classes), out=path, **CUT, **options)
     return path
 
@@ -87,10 +89,10 @@ def maps(tmp_path_factory):
     return mapped(folder / "y1.gpkg", before), mapped(folder / "y2.gpkg", after)
 
 
-def crosstab(before, after, seen=None):
+def crosstab(before, after, seen=None, transform=GEOREF, crs=UTM):
     """Return hectares by class, `unmapped` last."""
     seen = np.ones(before.shape, bool) if seen is None else seen
-    frame = geoseg.ArrayRaster(before[None], None, GEOREF, UTM).frame
+    frame = geoseg.ArrayRaster(before[None], None, transform, crs).frame
     y, x = np.nonzero(seen)
     area = frame.pixels_m2(np.column_stack((x, y)) + 0.5) / 1e4
     lookup = np.array([3, *CLASSES])
@@ -271,6 +273,34 @@ def test_a_coarser_later_date_gives_the_grid(maps, tmp_path):
     assert open_map(done.path).made_by().frame.width == 75
 
 
+def test_longitudes_and_latitudes_have_hectares_and_objects(tmp_path):
+    before, after = scene()
+    place = {"crs": "EPSG:4326", "transform": rasterio.Affine(0.001, 0, 179.9, 0, -0.001, 60)}
+    maps = [mapped(tmp_path / "y1.gpkg", before, **place),
+            mapped(tmp_path / "y2.gpkg", after, **place)]  # fmt: skip
+    done = change(*maps, out=tmp_path / "c.gpkg")
+    np.testing.assert_allclose(done.matrix.iloc[:4, :4], crosstab(before, after, **place), 1e-6)
+    found, counts = statuses(done.path)
+    assert counts == WANTED
+    assert not found["partial"].any()
+
+
+def test_an_object_that_reaches_beyond_the_later_grid_is_seen_in_part(maps, tmp_path):
+    _, after = scene()
+    cut = mapped(tmp_path / "cut.gpkg", after[:, :115])
+    done = change(maps[0], cut, out=tmp_path / "c.gpkg")
+    found, counts = statuses(done.path)
+    partial = found[found["partial"]]
+    layer = gpd.read_file(maps[0], layer="features").set_index("id")
+    edge = 500_000 + 115 * 10
+    across = [n for n, g in layer.geometry.items()
+              if g.bounds[0] < edge < g.bounds[2] and layer.loc[n, "class"] == "hut"]  # fmt: skip
+    assert sorted(partial["id_before"].dropna()) == sorted(across)
+    assert counts["same"] == 2
+    assert done.objects_not_compared[0] == 4
+    assert any("outside of the later grid" in note for note in done.notes)
+
+
 def test_small_changes_go_but_the_matrix_stays(maps, tmp_path):
     every = change(*maps, out=tmp_path / "a.gpkg")
     few = change(*maps, out=tmp_path / "b.gpkg", min_area="2ha", small="drop")
@@ -311,6 +341,24 @@ def test_a_run_that_was_stopped_goes_on(maps, tmp_path, monkeypatch):
     same = (done.features().geometry.normalize() == whole.features().geometry.normalize()).all()
     assert same
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.gpkg", "whole.gpkg"]
+
+
+def test_another_comparison_that_was_stopped_is_in_nobodys_way(maps, tmp_path):
+    def stop(step, done, _total):
+        if step == "change detect" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        change(*maps, out=tmp_path / "c.gpkg", tile=32, progress=stop)
+    done = change(*maps, out=tmp_path / "c.gpkg", unchanged=True)
+    assert "forest -> forest" in set(done.features()["class"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.gpkg"]
+
+
+def test_the_command_has_the_defaults_of_the_function():
+    mine, own = (inspect.signature(f).parameters for f in (cli_change.change, change))
+    for name in ("tolerance", "column", "small", "columns", "workers"):
+        assert (mine[name].default or None) == (own[name].default or None), name
 
 
 def colours(path, image):

@@ -21,7 +21,7 @@ from geoseg.analysis.changes.seen import Mask, Seen, valid_at
 from geoseg.analysis.classed import Classed
 from geoseg.area import Area, Geometries
 from geoseg.errors import ConfigError
-from geoseg.export.burn import burn
+from geoseg.export.burn import burn, lean
 from geoseg.frame import Frame
 from geoseg.legend import LandClass
 from geoseg.window import Window
@@ -180,7 +180,7 @@ def _hide(seen: Seen, grid: Frame, path: Path) -> str:
     if len(seen.failed) or seen.clouds is not None:
         lost = _burnt(path.with_suffix(".lost.tif"), grid, _lost(seen, grid))
     digest = hashlib.sha256()
-    with rasterio.open(path, "r+") as target:
+    with lean(), rasterio.open(path, "r+") as target:
         for window in held_rows(grid):
             where = RasterioWindow(0, window.y0, grid.width, window.height)
             codes = target.read(1, window=where)

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ from geoseg.analysis.classed import CLASS_COLUMN
 from geoseg.aoi import find_area
 from geoseg.backends import Backend
 from geoseg.config import Finish, ModelOptions
-from geoseg.errors import ConfigError, GeosegError
+from geoseg.errors import ConfigError, GeosegError, ResumeMismatchError
 from geoseg.export.place import check_output
 from geoseg.export.read import open_map
 from geoseg.export.style import class_style
@@ -223,6 +224,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
     )
     _check_numbers(tolerance, finish)
     inputs = [str(s) for s in (before, after) if isinstance(s, str | Path)]
+    # That there is a CRS is asked when the dates are open.
     check_output(final, overwrite=overwrite, crs="", sources=inputs)
     access = Access(trust_input=trust_input, keep_going=keep_going)
     means = {"workers": workers, "memory": memory}
@@ -343,7 +345,8 @@ def _draw(
         "before": aligned.digests[0],
         "after": aligned.digests[1],
     }
-    segment(
+    run = partial(
+        segment,
         BothDates(aligned.frame, aligned.dates[0], aligned.dates[1], facts),
         legend_of(aligned, wanted),
         out=drawn,
@@ -354,6 +357,11 @@ def _draw(
         progress=progress,
         **wish.drawing,
     )
+    try:
+        run()
+    except ResumeMismatchError:
+        # Another comparison was stopped here: to look pairs up again costs little.
+        run(fresh=True)
     return drawn
 
 

@@ -89,15 +89,21 @@ class Objects:
 
 
 def compare_objects(
-    aligned: Aligned, layers: tuple[Classed, Classed], folder: Path, tolerance: float = TOLERANCE
+    aligned: Aligned,
+    layers: tuple[Classed, Classed],
+    folder: Path,
+    tolerance: float = TOLERANCE,
+    *,
+    dates: tuple[int, int] = (0, 1),
 ) -> Objects:
     """Compare the objects of two dates, class by class.
 
     Args:
-        aligned: The dates 0 and 1 on one grid.
-        layers: Their polygons.
+        aligned: Dates on one grid.
+        layers: The polygons of the two.
         folder: Where rasters grow; nothing stays.
         tolerance: Part of an object's area by which it may change and be the same.
+        dates: Which two they are: before, after.
     """
     rows, missed = [np.zeros(0, ROW)], np.zeros(2, np.int64)
     for number, land_class in enumerate(aligned.classes):
@@ -107,8 +113,8 @@ def compare_objects(
             burnt_things(layer, land_class.name, aligned.frame, folder / f"things{k}.tif")
             for k, layer in enumerate(layers)
         ]
-        found = shared(_strips(aligned, things[0].burnt, things[1].burnt),
-                       (layers[0].count, layers[1].count))  # fmt: skip
+        strips = strips_of(aligned, dates, (things[0].burnt, things[1].burnt))
+        found = shared(strips, (layers[0].count, layers[1].count))
         table = statuses(found, tolerance)
         table["cls"] = number
         for side, (extent, thing) in enumerate(
@@ -150,7 +156,9 @@ def burnt_things(layer: Classed, name: str, frame: Frame, path: Path) -> Things:
             number = owner[here] + first
             x0, y0, x1, y1 = shapely.bounds(shapes[here]).T
             inside = (x0 >= 0) & (y0 >= 0) & (x1 <= frame.width) & (y1 <= frame.height)
-            outside.append(np.unique(number[~inside]))
+            # What is off the grid altogether may be the same a turn of the globe away.
+            near = (x1 > 0) & (y1 > 0) & (x0 < frame.width) & (y0 < frame.height)
+            outside.append(np.unique(number[near & ~inside]))
             mine.append(np.flatnonzero(batch.cls == wanted) + first)
             yield shapes[here], number
             first += len(batch.id)
@@ -159,11 +167,14 @@ def burnt_things(layer: Classed, name: str, frame: Frame, path: Path) -> Things:
     return Things(Burnt(path, frame), np.concatenate(mine), np.concatenate(outside))
 
 
-def _strips(aligned: Aligned, before: Burnt, after: Burnt) -> Iterator[Strip]:
-    for window, (one, other), asked in aligned.strips(0, 1):
+def strips_of(
+    aligned: Aligned, dates: tuple[int, int], things: tuple[Burnt, Burnt]
+) -> Iterator[Strip]:
+    """Yield whole rows of the numbers of things at two dates, as `shared` takes them."""
+    for window, (one, other), asked in aligned.strips(*dates):
         m2 = np.broadcast_to(pixels_m2(aligned.frame, window), window.shape)
         compared = asked & (one != UNSEEN) & (other != UNSEEN)
-        yield Strip(before.read(window), after.read(window), compared, m2)
+        yield Strip(things[0].read(window), things[1].read(window), compared, m2)
 
 
 def statuses(found: Shared, tolerance: float) -> NDArray[np.void]:
@@ -229,7 +240,7 @@ def object_layer(
     drawn = Legend(classes=tuple(
         LandClass(name=name, kind="object", colour=colour) for name, colour in COLOURS.items()
     ))  # fmt: skip
-    style = class_style(drawn).replace('attr="class"', 'attr="status"')
+    style = class_style(drawn, "status")
     batches = _batches(objects, layers, np.array([c.name for c in classes], object), frame, fields)
     return Layer(LAYER, "MultiPolygon", fields, batches, style)
 

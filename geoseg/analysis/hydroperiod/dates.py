@@ -26,6 +26,8 @@ class Taken:
     """`2009-08-18`, or `2009` where the day is not known."""
     found: str
     """Where: OPTION, TAG or NAME."""
+    doubt: str | None = None
+    """What speaks against it."""
 
     @property
     def day(self) -> date | None:
@@ -80,13 +82,18 @@ def date_of(name: str, rasters: Sequence[GeoTiff] = ()) -> Taken:
     Raises:
         ConfigError: Neither their tag nor a name says so.
     """
-    tags = [read_date(tag) for raster in rasters if (tag := taken(raster)) is not None]
-    if tags and tags[0] is not None and len(set(tags)) == 1:
-        return Taken(tags[0], TAG)
-    for known in (name, *(raster.path for raster in rasters)):
-        found = read_date(Path(known).name)
-        if found is not None:
-            return Taken(found, NAME)
+    known = [read_date(Path(place).name) for place in (name, *(raster.path for raster in rasters))]
+    named = next((found for found in known if found is not None), None)
+    tags = {read_date(tag) for raster in rasters if (tag := taken(raster)) is not None}
+    tag = tags.pop() if len(tags) == 1 else None
+    if tag is not None:
+        doubt = None
+        if named is not None and named[:4] != tag[:4]:
+            # Programs that write a file like to put their own time there.
+            doubt = f"{name}: {TAG} says {tag}, and {NAME} {named}; --dates decides"
+        return Taken(tag, TAG, doubt)
+    if named is not None:
+        return Taken(named, NAME)
     raise ConfigError(
         f"{name} does not say when it was taken (no TIFFTAG_DATETIME, no date in its name); give "
         "--dates 2009-08-18,2012-07-31,... with one date per input"

@@ -20,7 +20,7 @@ from geoseg.analysis.changes.given import (
     is_layer,
     segmented,
 )
-from geoseg.analysis.changes.seen import seen_of
+from geoseg.analysis.changes.seen import beyond_ha, seen_of
 from geoseg.analysis.classed import CLASS_COLUMN, Classed, open_classed
 from geoseg.analysis.hydroperiod.dates import Taken, asked_dates, check_order, date_of
 from geoseg.errors import ConfigError
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from geoseg.access import Access
     from geoseg.frame import Frame
     from geoseg.progress import Progress
+
+_LEAST_HA = 0.005
+"""Least hectares that are worth a word."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,8 +178,15 @@ def _given(dates: Sequence[Date], taken: tuple[Taken, ...], grid: Frame) -> Give
              if d.layer.frame is not None and d.layer.frame != grid]  # fmt: skip
     if other:
         notes.append(
-            f"{', '.join(other)} are on other grids: each pixel takes what is at its centre"
+            f"on other grids than that of the result ({grid.width} x {grid.height} pixels): "
+            f"{', '.join(other)}; each pixel takes what is at its centre"
         )
+    beyond = [(beyond_ha(d.layer.frame, grid), t.text) for d, t in zip(dates, taken, strict=True)
+              if d.layer.frame is not None]  # fmt: skip
+    most, when = max(beyond, default=(0.0, ""))
+    if most >= _LEAST_HA:
+        notes.append(f"outside of the grid, and not counted: up to {most:.2f} ha ({when})")
+    notes += [note for t in taken if (note := t.doubt) is not None]
     maps = [m for d in dates for m in (d.layer.map, d.seen.clouds and d.seen.clouds.map) if m]
     failed = [f"{m.path} {name}" for m in maps for name, *_ in m.failed()]
     return Given(tuple(dates), taken, grid, tuple(notes), tuple(failed))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 
 from geoseg.access import Access
 from geoseg.analysis.changes.given import Segmenting
@@ -31,7 +30,7 @@ from geoseg.analysis.hydroperiod.table import Told, write_told
 from geoseg.analysis.hydroperiod.tally import Tally
 from geoseg.aoi import find_area
 from geoseg.errors import ConfigError
-from geoseg.export.cog import CACHE_BYTES
+from geoseg.export.burn import lean
 from geoseg.export.place import check_output
 from geoseg.prepare import destination, words_asked
 from geoseg.runfolder import RunFolder, alone
@@ -225,7 +224,7 @@ def series(  # noqa: PLR0913  every option by name, as `geoseg.segment`
             overwrite,
         )
         given = of_rasters(inputs, how, dates, frame, access, progress)
-    with alone(final) as place, rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with alone(final) as place, lean():
         return _count(given, wish, place, progress, keeper)
 
 

@@ -38,6 +38,8 @@ from geoseg.geotiff import open_raster
         ("tile12345.tif", None),
         ("page120090818.tif", None),
         ("scene.tif", None),
+        ("tile2048_2012.tif", "2012"),
+        ("20481231.tif", None),
     ],
 )
 def test_a_date_is_found_in_a_text(text, found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -47,14 +47,19 @@ class Taken:
 
 
 def read_date(text: str) -> str | None:
-    """Return the first date in a text as `2009-08-18`, or its first year as `2009`; or None."""
+    """Return the first date in a text as `2009-08-18`, or its first year as `2009`; or None.
+
+    What is still to come is no date of a picture, but perhaps a number of pixels.
+    """
+    today = datetime.now(tz=UTC).date()
     for year, _, month, day in _DAY.findall(text):
         try:
-            return date(int(year), int(month), int(day)).isoformat()
+            found = date(int(year), int(month), int(day))
         except ValueError:
             continue
-    found = _YEAR.search(text)
-    return None if found is None else found[1]
+        if found <= today:
+            return found.isoformat()
+    return next((year for year in _YEAR.findall(text) if int(year) <= today.year), None)
 
 
 def asked_dates(dates: str | Sequence[str], count: int) -> tuple[Taken, ...]:

@@ -81,7 +81,7 @@ class Growing:
         profile = {
             "driver": "GTiff", "width": self.frame.width, "height": self.frame.height,
             "crs": self.frame.crs, "transform": self.frame.transform, "blockysize": height,
-            "interleave": "band", "bigtiff": "IF_SAFER", "sparse_ok": True,
+            "interleave": "band", "bigtiff": "IF_SAFER", "compress": "deflate", "zlevel": 1,
         }  # fmt: skip
         kinds: tuple[dict[str, Any], ...] = (
             {"count": len(self.bands), "dtype": "float32", "nodata": np.nan},

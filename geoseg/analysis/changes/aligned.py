@@ -32,7 +32,7 @@ Codes = NDArray[np.unsignedinteger]
 UNSEEN = 2**16 - 1
 """What a pixel holds that a date has not seen; 0 is ground without a class."""
 
-HELD_PX = 2**20
+HELD_PX = 2**18
 """About so many pixels of a date are held at once: sums over them take 8 bytes each."""
 
 UNMAPPED = "unmapped"

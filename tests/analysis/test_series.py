@@ -342,13 +342,17 @@ def test_which_class_is_water_must_be_said(maps, tmp_path):
     both = [mapped(tmp_path / f"y{d}.gpkg", image, legend, model) for d in ("2001", "2002")]
     with pytest.raises(ConfigError, match=r"2 classes \(water, sand\); say with --class"):
         series(both, out=tmp_path / "h.tif")
-    with pytest.raises(
-        ConfigError, match="--class 'mud' is none of the maps' classes: water, sand"
-    ):
+    with pytest.raises(ConfigError, match="--class 'mud' is none of the classes: water, sand"):
         series(both, out=tmp_path / "h.tif", water="mud")
     assert series(both, out=tmp_path / "h.tif", water="sand").ponds == 1
     with pytest.raises(ConfigError, match="different legends"):
         series([maps[0], both[1]], out=tmp_path / "i.tif")
+    # Of rasters, before any is segmented.
+    rasters = [m.with_suffix(".tif") for m in both]
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="2 classes"):
+        series(rasters, legend, out=tmp_path / "j.tif", backend=model)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,19 +87,12 @@ def stack(
         area: What is asked for, in pixels of the grid; everything where None.
 
     Raises:
-        ConfigError: The dates share no legend, or no class is called so, or there are several.
+        ConfigError: The dates share no legend, or it is not clear which class is water.
     """
     layers = [d.layer for d in dates]
     classes = common_classes(layers)
     names = [c.name for c in classes]
-    if water is None and len(names) > 1:
-        raise ConfigError(
-            f"the maps have {len(names)} classes ({', '.join(names)}); say with --class which is "
-            "water"
-        )
-    wanted = names[0] if water is None else water
-    if wanted not in names:
-        raise ConfigError(f"--class '{wanted}' is none of the maps' classes: {', '.join(names)}")
+    wanted = choose_class(names, water)
     aligned = align(dates, classes, grid, folder, area)
     things = tuple(
         burnt_things(layer, wanted, grid, folder / f"things{k}.tif")
@@ -107,3 +100,19 @@ def stack(
     )
     offset = np.cumsum([0, *(layer.count for layer in layers)])
     return Stack(aligned, names.index(wanted) + 1, things, offset)
+
+
+def choose_class(names: Sequence[str], water: str | None) -> str:
+    """Return the class that is water: the one that is asked for, or the only one.
+
+    Raises:
+        ConfigError: There are several, or none is called so.
+    """
+    if water is None and len(names) > 1:
+        raise ConfigError(
+            f"there are {len(names)} classes ({', '.join(names)}); say with --class which is water"
+        )
+    wanted = names[0] if water is None else water
+    if wanted not in names:
+        raise ConfigError(f"--class '{wanted}' is none of the classes: {', '.join(names)}")
+    return wanted

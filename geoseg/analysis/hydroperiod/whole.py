@@ -25,7 +25,7 @@ from geoseg.analysis.hydroperiod.given import Given, check_several, grid_of, of_
 from geoseg.analysis.hydroperiod.lineages import Lineages, link, watch
 from geoseg.analysis.hydroperiod.outlines import write_ponds
 from geoseg.analysis.hydroperiod.rasters import Growing, check_rasters, class_path
-from geoseg.analysis.hydroperiod.stack import Stack, stack
+from geoseg.analysis.hydroperiod.stack import Stack, choose_class, stack
 from geoseg.analysis.hydroperiod.table import Told, write_told
 from geoseg.analysis.hydroperiod.tally import Tally
 from geoseg.aoi import find_area
@@ -214,8 +214,11 @@ def series(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         _check_heeded({"prompt": legend, "maps": maps, **options})
         given = of_layers(sources, dates, frame, column)
     else:
+        words = words_asked(legend, backend or "spectral", None)
+        if words is not None:
+            choose_class([c.name for c in words.classes], water)
         how = Segmenting(
-            words_asked(legend, backend or "spectral", None),
+            words,
             {**options, "backend": backend or "spectral", "aoi": aoi, "tile": tile},
             {"workers": workers, "memory": memory},
             Path(maps) if maps is not None else final.parent,

@@ -1,7 +1,7 @@
 """The `geoseg` command: parse, call, draw the progress bar.
 
-Human text goes to stderr, data to stdout. Exit codes: 0 complete, 1 incomplete (failed tiles),
-2 bad input or usage, 130 interrupted.
+Human text goes to stderr, data to stdout. Exit codes: 0 complete, 1 incomplete (failed tiles; a
+map made again that is another), 2 bad input or usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import logging
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geoseg import interrupts
+from geoseg.cli_accuracy import accuracy
 from geoseg.cli_change import change
+from geoseg.cli_evaluate import evaluate
 from geoseg.cli_export import export
 from geoseg.cli_models import app as models_app
 from geoseg.cli_options import (
@@ -42,17 +45,18 @@ from geoseg.cli_options import (
 )
 from geoseg.cli_progress import event, telling
 from geoseg.cli_qgis import app as qgis_app
+from geoseg.cli_report import report
 from geoseg.cli_rerun import rerun
+from geoseg.cli_sample import sample
 from geoseg.cli_series import series
+from geoseg.cli_stats import stats
 from geoseg.cli_status import status
-from geoseg.errors import ConfigError, GeosegError
+from geoseg.errors import INCOMPLETE, ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
 
 if TYPE_CHECKING:
     from geoseg.legend import Legend
     from geoseg.run import Run
-
-INCOMPLETE = 1
 
 app = typer.Typer(
     add_completion=False,
@@ -338,7 +342,12 @@ app.command()(status)
 app.command()(export)
 app.command()(change)
 app.command()(series)
+app.command()(evaluate)
 app.command()(rerun)
+app.command()(stats)
+app.command()(sample)
+app.command()(accuracy)
+app.command()(report)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")
 
@@ -368,11 +377,14 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
             failed=dict(run.failed),
             broken_links=run.broken_links,
             notes=dict(run.notes),
+            sieved=dict(run.sieved),
             models=[dict(model) for model in run.models],
             seconds={k: round(v, 3) for k, v in run.seconds.items()},
         )
     elif not quiet:
         _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
+        for line in _sieved(run.sieved):
+            _say(line)
         for model in run.models:
             _say(f"weights of {model['source']}: {model['licence']}")
         if run.count == 0:
@@ -392,6 +404,16 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
             "--retry-failed to try them again"
         )
         raise typer.Exit(INCOMPLETE)
+
+
+def _sieved(found: Mapping[str, int]) -> Iterator[str]:
+    if "merged" in found:
+        yield (
+            f"{found['merged']} polygons below --min-area were merged into neighbours, "
+            f"{found['dropped']} were dropped"
+        )
+    if "filled" in found:
+        yield f"{found['filled']} holes below --min-hole were filled"
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from geoseg.errors import INCOMPLETE
 from geoseg.offline import harden, load_vectors
 
 MapFile = Annotated[
@@ -47,13 +48,15 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary")] = False,
 ) -> None:
-    """Write a map in another format."""
+    """Write a map in another format; exit code 1 where the map lacks tiles."""
     harden(source, raster)
     load_vectors()
     from geoseg.convert import Wishes
     from geoseg.convert import export as convert
 
     wishes = Wishes(form, raster, chips, when, overwrite)
-    count = convert(source, to, wishes)
+    made = convert(source, to, wishes)
     if not quiet:
-        print(f"{count} polygons in {to}", file=sys.stderr)  # noqa: T201
+        print(f"{made.count} polygons in {to}", file=sys.stderr)  # noqa: T201
+    if made.missing:
+        raise typer.Exit(INCOMPLETE)

@@ -22,6 +22,7 @@ from geoseg.cli_options import (
     Workers,
 )
 from geoseg.cli_progress import event, telling
+from geoseg.errors import INCOMPLETE
 from geoseg.offline import harden, load_vectors, seal
 
 _SAME = {
@@ -50,7 +51,10 @@ def rerun(
     as_json: Events = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a map again, from the same raster with the same settings, and compare the two."""
+    """Make a map again, from the same raster with the same settings, and compare the two.
+
+    Exit code 1 where polygons are not the same, or tiles are missing.
+    """
     harden(source, *(raster or ()), trusted=trust_input)
     load_vectors()
     if offline:
@@ -88,4 +92,5 @@ def rerun(
             "(see failed_tiles)",
             file=sys.stderr,
         )
-        raise typer.Exit(1)
+    if not run.complete or made.same == "nothing":
+        raise typer.Exit(INCOMPLETE)

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.access import is_local, is_network
+from geoseg.access import is_local
 from geoseg.errors import ConfigError, MapError
 from geoseg.export.place import FORMATS, check_output, check_place
 from geoseg.export.read import Map, open_map
@@ -16,9 +16,9 @@ from geoseg.export.write import write_layers
 from geoseg.frame import Frame
 from geoseg.geotiff import open_raster, taken
 from geoseg.mosaic import files
+from geoseg.origin import check_grid, open_origin, rasters
 from geoseg.prepare import destination, open_source
 from geoseg.runfolder import RunFolder, alone
-from geoseg.whereabouts import find
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,18 @@ class Wishes:
     """Replace an output that is there."""
 
 
-def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
-    """Write a map in another format; returns its number of features.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A map in another format."""
+
+    count: int
+    """Number of features."""
+    missing: int
+    """Number of tiles that it lacks because they failed; a warning tells of them."""
+
+
+def export(source: Path, to: Path, wishes: Wishes | None = None) -> Exported:
+    """Write a map in another format.
 
     Args:
         source: A map that geoseg wrote.
@@ -54,27 +64,29 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> int:
     destination(to, "--to")
     kind = target_of(to, wishes.format)
     _check_heeded(kind, wishes)
-    found = open_map(source)
+    found = open_map(source).edited()
+    sources = [str(source)]
     if kind in FORMATS.values():
-        check_output(
-            to, overwrite=wishes.overwrite, crs=found.crs, sources=[str(source)], option="--to"
-        )
-        with alone(to, "--to") as place:
-            return write_layers(_target(to, found), found.layer(), found.failed(), place)
-    check_place(to, overwrite=wishes.overwrite, sources=[str(source)], option="--to")
-    found.made_by()
-    missing = len(found.failed())
-    if missing:
-        # The other formats have a layer for them.
+        check_output(to, overwrite=wishes.overwrite, crs=found.crs, sources=sources, option="--to")
+    else:
+        check_place(to, overwrite=wishes.overwrite, sources=sources, option="--to")
+        found.made_by()
+    failed = found.failed()
+    with alone(to, "--to") as place:
+        if kind in FORMATS.values():
+            write_layers(_target(to, found), found.layer(), failed, place)
+        else:
+            _WRITERS[kind](to, found, wishes, place)
+    if failed:
+        shown = kind in (*FORMATS.values(), PROJECT)
         log.warning(
-            "%d tiles failed and are missing from %s: %s looks as if nothing were there",
-            missing,
+            "%d of the tiles of %s failed and are missing from %s, too%s",
+            len(failed),
             source,
             to,
+            " (see failed_tiles)" if shown else ", which looks as if nothing were there",
         )
-    with alone(to, "--to") as place:
-        _WRITERS[kind](to, found, wishes, place)
-    return found.count
+    return Exported(found.count, len(failed))
 
 
 def _cog(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
@@ -88,7 +100,7 @@ def _coco(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
 
     recipe = found.made_by()
     if wishes.raster is not None:
-        _check_grid(found, open_source(wishes.raster, None, None).frame, wishes.raster)
+        check_grid(found, open_source(wishes.raster, None, None), wishes.raster)
     name = wishes.raster or next(iter(recipe.rasters), found.path.name)
     write_coco(to, found, images_of(recipe.frame, wishes.chips, Path(name).name), place)
 
@@ -97,15 +109,7 @@ def _qgz(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
     from geoseg.export.qgz import Shown, write_project
     from geoseg.stretch import fit_stretch
 
-    paths = _rasters(found, wishes.raster)
-    if wishes.raster is None and any(is_network(path) for path in paths):
-        raise MapError(
-            f"{found.path} was made of {paths[0]}, and a file may not open the network; pass "
-            "--raster with the URL to do so"
-        )
-    asked = found.made_by().asked
-    raster = open_source(paths, asked.get("bands"), asked.get("sensor"))
-    _check_grid(found, raster.frame, paths[0])
+    raster, paths = open_origin(found, wishes.raster), rasters(found, wishes.raster)
     part = files(raster)[0]
     shown = Shown(tuple(paths), None)
     if part.palette is None:
@@ -118,9 +122,9 @@ def _qgz(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
 def _stac(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
     from geoseg.export.stac import moment, write_item
 
-    paths = _rasters(found, wishes.raster)
+    paths = rasters(found, wishes.raster)
     if wishes.raster is not None:
-        _check_grid(found, open_source(paths, None, None).frame, paths[0])
+        check_grid(found, open_source(paths, None, None), paths[0])
     tagged, changed_s = None, None
     if is_local(paths[0]):
         tagged, changed_s = taken(open_raster(paths[0])), Path(paths[0]).stat().st_mtime
@@ -128,29 +132,6 @@ def _stac(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
 
 
 _WRITERS = {RASTER: _cog, LABELS: _coco, PROJECT: _qgz, CATALOGUE: _stac}
-
-
-def _rasters(found: Map, instead: str | None) -> list[str]:
-    """Return where the raster of a map is, or its parts."""
-    if instead is not None:
-        return [find(instead, found.path, "another --raster")]
-    known = found.made_by().rasters
-    if not known:
-        raise MapError(f"{found.path} was made of a raster in memory; pass --raster FILE")
-    return [find(path, found.path, "--raster FILE") for path in known]
-
-
-def _check_grid(found: Map, frame: Frame, raster: str) -> None:
-    """Refuse a raster that is not the one of the map."""
-    made = found.made_by().frame
-    if (frame.width, frame.height, frame.transform, frame.crs) != (
-        made.width, made.height, made.transform, made.crs
-    ):  # fmt: skip
-        raise MapError(
-            f"{raster} is not on the pixel grid of {found.path} ({frame.width} x {frame.height} "
-            f"pixels, the map's raster had {made.width} x {made.height}, or another place or CRS); "
-            "give the raster that it was made of"
-        )
 
 
 def _check_heeded(kind: str, wishes: Wishes) -> None:

@@ -6,6 +6,9 @@ command line prints the message alone and exits with `exit_code`.
 
 from __future__ import annotations
 
+INCOMPLETE = 1
+"""Exit code where a map lacks something, or is another than it should be."""
+
 
 class GeosegError(Exception):
     """Anything geoseg refuses or fails at with a message meant for the user."""

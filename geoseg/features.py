@@ -100,6 +100,8 @@ class Drawn:
     regular: Mapping[int, shapely.MultiPolygon] = field(default_factory=dict)
     """By place, for every feature of the classes that are to have right angles: such an outline, of
     which it is not known if it is in another's way; its own where none fits."""
+    filled: int = 0
+    """Holes that were filled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,6 +127,8 @@ class Features:
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """(n,) each: further columns by name, see columns.py. `clipped` (bool), where there is an area
     of interest: whether it reaches the area's edge, where it may go on outside."""
+    filled: int = 0
+    """Holes that were filled."""
 
 
 def compare(job: Job, index: int) -> Compared:
@@ -247,11 +251,11 @@ def draw(job: Job, batch: Batch) -> Drawn:
     """Return the features of a batch: outlines in pixels."""
     runs = [runs_drawn(job, share, job.store.get(share.tile)) for share in batch.shares]
     pixels = outlines(np.concatenate([np.zeros(0, RUN), *runs]), len(batch.table))
-    table = batch.table
+    table, filled = batch.table, 0
     if batch.anchors is not None and job.finish.min_hole is not None:
         coverage = np.array(job.legend.coverages)[table["cls"]]
         least = parse_area(job.finish.min_hole)
-        pixels = fill(pixels, coverage, batch.anchors, least, job.raster.frame)
+        pixels, filled = fill(pixels, coverage, batch.anchors, least, job.raster.frame)
     with np.errstate(invalid="ignore"):
         seam_iou = np.where(table["union"] > 0, table["inter"] / table["union"], np.nan)
     return Drawn(
@@ -262,6 +266,7 @@ def draw(job: Job, batch: Batch) -> Drawn:
         np.round(seam_iou, 4).astype(np.float64),
         pixels,
         {"truncated": _truncated(job, pixels)} if "truncated" in job.columns.asked else {},
+        filled=filled,
     )
 
 
@@ -293,6 +298,7 @@ def place(job: Job, drawn: Drawn) -> Features:
         drawn.seam_iou[kept],
         shapely.orient_polygons(geometry, exterior_cw=False),
         extra,
+        drawn.filled,
     )
 
 

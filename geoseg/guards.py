@@ -37,8 +37,11 @@ class _Once(logging.Filter):
         text = record.getMessage()
         if record.levelno < logging.WARNING:
             return True
+        # GDAL says it of a file by name ("CPLE_AppDefined in a.tif: ..."), and of parts without.
+        words = text.partition(" in ")[2] or text
+        known = any(said == text or said.endswith(f": {words}") for said in self._said)
         # A worker opens what the main process has opened, and told of, before.
-        known = text in self._said or multiprocessing.parent_process() is not None
+        known |= multiprocessing.parent_process() is not None
         self._said.add(text)
         return not known
 

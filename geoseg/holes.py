@@ -60,8 +60,8 @@ def areas(frame: Frame, px: Ints, centres: NDArray[np.float64], size: Size) -> N
 
 def fill(
     outlines: Geometries, coverage: Ints, anchors: NDArray[np.void], least: Size, frame: Frame
-) -> Geometries:
-    """Return outlines without holes that are smaller than `least` and hold nothing.
+) -> tuple[Geometries, int]:
+    """Return outlines without holes that are smaller than `least` and hold nothing, and how many.
 
     Args:
         outlines: (n,) MultiPolygons in pixel corner coordinates.
@@ -83,7 +83,7 @@ def fill(
     theirs, mine = anchors["coverage"][anchor], coverage[owner[part[hole[found]]]]
     kept_open = found[(theirs == mine) | (theirs == ANY)]
     filled = np.delete(hole, np.unique(kept_open))
-    return _without(outlines, (parts, owner), (rings, part), filled)
+    return _without(outlines, (parts, owner), (rings, part), filled), len(filled)
 
 
 def _without(

@@ -40,6 +40,9 @@ Source = str | Path | Sequence[str | Path] | RasterReader
 _NAME_BYTES = 240
 """Most bytes of an output's name: file systems take 255, `_failed_tiles` comes on top."""
 
+_CLASSES_SHOWN = 8
+"""Classes that a message lists: some backends know hundreds."""
+
 _SAY_WHAT = (
     'say what to look for: --prompt "forest, water" or --legend FILE (without words go '
     "everything:SEGMENTER, and a segmenter with --boxes)"
@@ -114,14 +117,20 @@ def check_regularized(names: Sequence[str], legend: Legend) -> None:
     """Refuse names that are no objects of a legend.
 
     Raises:
-        ConfigError: Names the classes that can be regularized.
+        ConfigError: Names the classes, and says how one becomes an object.
     """
     kinds = {c.name: c.kind for c in legend.classes}
     for name in names:
         if kinds.get(name) != "object":
             what = "is a cover" if name in kinds else "is no class of the legend"
-            objects = ", ".join(n for n, kind in kinds.items() if kind == "object") or "none here"
-            raise ConfigError(f"--regularize: '{name}' {what}; objects can be ({objects})")
+            # Objects first: they are what may be named.
+            known = sorted(kinds, key=lambda n: kinds[n] != "object")
+            shown = ", ".join(f"{n}: {kinds[n]}" for n in known[:_CLASSES_SHOWN])
+            more = len(known) - _CLASSES_SHOWN
+            raise ConfigError(
+                f"--regularize: '{name}' {what} ({shown}{f', and {more} more' if more > 0 else ''})"
+                '; name objects: a class becomes one by kind = "object" in a legend file (--legend)'
+            )
 
 
 def _usual(engine: Backend, name: str, default: T, given: T | None) -> T:
@@ -183,17 +192,31 @@ def open_source(
     """
     if not isinstance(source, str | Path | Sequence):
         if bands is not None or sensor is not None:
-            raise ConfigError("bands and sensor are of a file; an open reader has roles of its own")
+            raise ConfigError(
+                "bands and sensor are of a file, but an open reader has roles of its own; leave "
+                "them out"
+            )
         return source
     roles = parse(bands) if isinstance(bands, str) else bands
     names = [source] if isinstance(source, str | Path) else source
     return open_rasters(names, roles, sensor, access)
 
 
-def listed(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names given as `"one, two"` or one by one."""
-    parts = names.split(",") if isinstance(names, str) else names
-    return tuple(part.strip() for part in parts if part.strip())
+def listed(option: str, names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names given as `"one, two"` or one by one; none of a blank text.
+
+    Raises:
+        ConfigError: One is blank.
+    """
+    if isinstance(names, str):
+        names = names.split(",") if names.strip() else ()
+    found = tuple(name.strip() for name in names)
+    if "" in found:
+        raise ConfigError(
+            f"{option}: item {found.index('') + 1} of '{','.join(found)}' is empty; name it, or "
+            "take the comma out"
+        )
+    return found
 
 
 def absolute(source: Source) -> Source:
@@ -234,7 +257,7 @@ def destination(out: str | Path | None, option: str = "--out") -> tuple[Path, An
         if length > _NAME_BYTES:
             raise ConfigError(
                 f"{option}: the file name has {length} bytes, at most {_NAME_BYTES} are possible "
-                "(the names of what a run writes beside it are longer)"
+                "(the names of what a run writes beside it are longer); give a shorter one"
             )
         dropped = next((c for c in str(Path(out).absolute()) if c in "\t\n\r"), None)
         if dropped is not None:

@@ -14,20 +14,14 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.legend import Legend
+from geoseg.overview import SIDE_PX, overview
 from geoseg.raster import RasterReader
-from geoseg.stretch import fit_stretch
-from geoseg.window import Window
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
-SIDE_PX = 1600
-"""Longest side of a picture; larger rasters are thinned, small ones enlarged."""
-
 FILL = 0.35
 """Opacity of the polygons' inside; outlines are solid."""
-
-_STRIP_ROWS = 512
 
 
 def draw_map(
@@ -41,10 +35,10 @@ def draw_map(
         legend: Gives classes their colours.
         path: The PNG.
     """
-    side = max(raster.frame.width, raster.frame.height)
-    step, zoom = -(-side // SIDE_PX), max(SIDE_PX // side, 1)
-    image = _picture(raster, step).repeat(zoom, axis=0).repeat(zoom, axis=1)
-    transform = raster.frame.transform @ Affine.scale(step / zoom)
+    seen = overview(raster)
+    zoom = max(SIDE_PX // max(raster.frame.width, raster.frame.height), 1)
+    image = seen.image.astype(np.float32).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    transform = seen.transform @ Affine.scale(1 / zoom)
     for land_class in legend.classes:
         shapes = features.geometry[features["class"] == land_class.name]
         if len(shapes) == 0:
@@ -56,19 +50,6 @@ def draw_map(
         outline = rasterio.features.rasterize(shapes.boundary, all_touched=True, **size) > 0
         image[outline] = colour
     _write_png(path, image.astype(np.uint8))
-
-
-def _picture(raster: RasterReader, step: int) -> NDArray[np.float32]:
-    """Return every `step`-th pixel as (row, col, 3), nodata white."""
-    frame, stretch = raster.frame, fit_stretch(raster, raster.roles)
-    rows = []
-    strip = _STRIP_ROWS * step
-    for y in range(0, frame.height, strip):
-        data, valid = raster.read(Window(0, y, frame.width, min(y + strip, frame.height)))
-        thin = stretch.apply(data[:, ::step, ::step]).astype(np.float32)
-        thin[~valid[::step, ::step]] = 255
-        rows.append(thin)
-    return np.concatenate(rows)
 
 
 def _write_png(path: str | Path, image: NDArray[np.uint8]) -> None:

@@ -73,6 +73,35 @@ def in_pixels(
     return shapely.transform(polygons, frame.to_pixels), owner
 
 
+def points_in_pixels(xy: Floats, crs: str | None, frame: Frame, source: str) -> Floats:
+    """Return where points lie in pixels; not finite where the raster's CRS knows no such place.
+
+    Args:
+        xy: (n, 2) coordinates.
+        crs: WKT of their horizontal CRS.
+        frame: The raster's.
+        source: What to call them in messages.
+
+    Returns:
+        (n, 2) columns and rows, as pixel corner coordinates.
+
+    Raises:
+        ConfigError: They cannot be brought to the raster's CRS.
+    """
+    if crs is not None and frame.crs is not None and not _same(crs, frame.crs):
+        try:
+            to_raster = pyproj.Transformer.from_crs(crs, frame.crs, always_xy=True)
+        except pyproj.exceptions.ProjError as error:
+            raise ConfigError(f"{source} {_LOST}; reproject it with ogr2ogr -t_srs") from error
+        xy = np.column_stack(to_raster.transform(xy[:, 0], xy[:, 1]))
+    turn = _turn(frame.crs)
+    if turn is not None:
+        middle = frame.to_crs(np.array([[frame.width / 2, frame.height / 2]]))[0, 0]
+        turns = np.round((middle - xy[:, 0]) / turn)
+        xy = np.column_stack((xy[:, 0] + turns * turn, xy[:, 1]))
+    return frame.to_pixels(xy)
+
+
 def _moved(polygons: Geometries, turn: float) -> list[Geometries]:
     """Return polygons a full turn of the globe to the west, where they are, and to the east."""
     return [

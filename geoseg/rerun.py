@@ -28,6 +28,7 @@ from geoseg.prepare import open_source, versions
 from geoseg.progress import Progress
 from geoseg.recipe import IN_MEMORY, Recipe
 from geoseg.run import Run, segment
+from geoseg.stamps import WHOLE_BYTES
 from geoseg.whereabouts import find
 
 log = logging.getLogger(__name__)
@@ -161,11 +162,14 @@ def _compare(source: Path, recipe: Recipe, identity: Mapping[str, Any], *, given
     if old == new:
         return
     moved = given or _paths(old) != _paths(new)
+    if not moved and _without(old, {"mtime_ns"}) == _without(new, {"mtime_ns"}):
+        _accept_touched(source, old, new)
+        return
     if moved:
-        old, new = _bare(old), _bare(new)
+        old, new = _without(old, _OF_THE_PLACE), _without(new, _OF_THE_PLACE)
     changes = difference(old, new)
     if not changes:
-        log.warning("the raster is not at its place any more; taken for the same by its content")
+        log.warning("the raster was moved or touched; taken for the same by its size and both ends")
         return
     if given:
         log.warning("--raster is another raster than that of %s: %s", source, "; ".join(changes))
@@ -176,6 +180,30 @@ def _compare(source: Path, recipe: Recipe, identity: Mapping[str, Any], *, given
     )
 
 
+def _accept_touched(source: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Accept a raster of which the time of change alone differs, if all of it was hashed.
+
+    Raises:
+        MapError: It was not: what lies between the ends may be another.
+    """
+    changes = "; ".join(difference(old, new))
+    if all(size <= WHOLE_BYTES for size in _sizes(new)):
+        log.warning("the raster was touched (%s), but every byte is as it was", changes)
+        return
+    raise MapError(
+        f"the raster was touched since {source} was made ({changes}): its size and both ends are "
+        f"the same, but the map knows no more of a file of over {WHOLE_BYTES // 1024} KiB; pass it "
+        "with --raster to take it all the same"
+    )
+
+
+def _sizes(identity: Any) -> list[int]:
+    if not isinstance(identity, Mapping):
+        return []
+    mine = [identity["bytes"]] if "bytes" in identity else []
+    return mine + [size for part in identity.values() for size in _sizes(part)]
+
+
 def _paths(identity: Any) -> list[Any]:
     if not isinstance(identity, Mapping):
         return []
@@ -183,11 +211,11 @@ def _paths(identity: Any) -> list[Any]:
     return mine + [p for _, part in sorted(identity.items()) for p in _paths(part)]
 
 
-def _bare(identity: Any) -> Any:
-    """Return an identity without what a copy has of its own."""
+def _without(identity: Any, names: set[str]) -> Any:
+    """Return an identity without some of what it says, also of its parts."""
     if not isinstance(identity, Mapping):
         return identity
-    return {k: _bare(v) for k, v in identity.items() if k not in _OF_THE_PLACE}
+    return {k: _without(v, names) for k, v in identity.items() if k not in names}
 
 
 def _tell_versions(source: Path, recipe: Recipe) -> None:

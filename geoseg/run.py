@@ -6,7 +6,7 @@ open -> grid -> fit -> detect every tile -> compare neighbours -> decide -> draw
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -52,6 +52,7 @@ from geoseg.mosaic import files
 from geoseg.nearest import with_nearest
 from geoseg.neighbours import settle
 from geoseg.offline import refuse_remote
+from geoseg.overview import overview
 from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     Source,
@@ -79,6 +80,8 @@ from geoseg.stretch import fit_stretch
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import ipyleaflet
+    from matplotlib.axes import Axes
     from shapely.geometry.base import BaseGeometry
 
     from geoseg.export.table import Target
@@ -109,6 +112,10 @@ class Run:
     """What the backend said of tiles, by tile name; only tiles of which it said something."""
     models: tuple[Mapping[str, Any], ...]
     """Of each model: family, source, revision, sha256 and licence of its weights."""
+    sieved: Mapping[str, int]
+    """How many polygons below `min_area` were `merged` into neighbours or `dropped`, and how many
+    holes below `min_hole` were `filled`; without those that were not asked for."""
+    _made_of: tuple[RasterReader, Legend] = field(repr=False)
     _keep: Any = field(default=None, repr=False)
 
     @property
@@ -127,8 +134,44 @@ class Run:
             return gpd.read_file(self.path, layer="features")
         return gpd.read_file(self.path)
 
+    def plot(self, ax: Axes | None = None, *, raster: bool = True) -> Axes:
+        """Draw the map with matplotlib: legend, scale bar, north arrow, failed tiles hatched.
 
-def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none hidden in kwargs
+        Args:
+            ax: Where to draw; a new figure where None.
+            raster: Draw the raster beneath the polygons.
+
+        Raises:
+            MissingDependencyError: Matplotlib is not installed.
+        """
+        from geoseg.export.read import open_map
+        from geoseg.plotting import plot
+
+        reader, legend = self._made_of
+        beneath = overview(reader) if raster else None
+        failed = [outline for *_, outline in open_map(self.path).failed()]
+        return plot(self.features(), legend, reader.frame, beneath=beneath, failed=failed, ax=ax)
+
+    def explore(self, *, raster: bool = True, **options: Any) -> ipyleaflet.Map:
+        """Return a widget for notebooks: the polygons can be pointed at, nothing is fetched.
+
+        Args:
+            raster: Show the raster beneath the polygons.
+            options: `most` and `base`, of `geoseg.webmap.explore`.
+
+        Raises:
+            MissingDependencyError: ipyleaflet is not installed.
+            MapError: The map has no CRS, so no place on Earth.
+        """
+        from geoseg.webmap import explore
+
+        reader, legend = self._made_of
+        crs = reader.frame.crs
+        beneath = (overview(reader), crs) if raster and crs is not None else None
+        return explore(self.features(), legend, beneath=beneath, **options)
+
+
+def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs
     source: Source,
     legend: str | Legend | None = None,
     *,
@@ -242,8 +285,8 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
             min_area=min_area,
             min_hole=min_hole,
             small=small,
-            regularize=listed(regularize),
-            columns=listed(columns),
+            regularize=listed("--regularize", regularize),
+            columns=listed("--columns", columns),
         ),
     )
     access = Access(trust_input=trust_input, keep_going=keep_going, offline=offline)
@@ -254,26 +297,9 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
     # Before the first pixel is read: what is changed from now on is noticed.
     identity = raster.identity()
     final, keeper = destination(out)
-    place = RunFolder.beside(final, store)
-    place.check_free()
-    finished = place.finished(final)
-    place.tidy()
-    if retry_failed and (fresh or not place.continues()):
-        raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
-    sources = files(raster)
-
-    def check_place() -> None:
-        # A run that was killed between writing and cleaning up finds its own output.
-        own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
-        own |= finished is not None
-        check_output(
-            final,
-            overwrite=overwrite or own,
-            crs=raster.frame.crs,
-            sources=[s.path for s in sources],
-        )
-
-    check_place()
+    place, finished, check_place = _free_place(
+        final, store, raster, overwrite=overwrite, fresh=fresh, retry_failed=retry_failed
+    )
     _check_raster(raster, config.finish, keep_going=keep_going)
 
     shown = raster if aoi is None else Within(raster, find_area(aoi, raster.frame))
@@ -295,7 +321,9 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
             check_output(final, overwrite=False, crs=raster.frame.crs)
         # Its run was killed when it cleaned up: nothing is left to do.
         count = open_map(final).count
-        return Run(final, count, len(job.store.tiles), {}, 0, {}, {}, models_of(engine), keeper)
+        made_of = (raster, config.legend)
+        tiles = len(job.store.tiles)
+        return Run(final, count, tiles, {}, 0, {}, {}, models_of(engine), {}, made_of, keeper)
     with ExitStack() as stack:
         stack.enter_context(place.hold())
         # Another run may have ended since.
@@ -329,7 +357,7 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         )
         target = Target(final, raster.frame.crs, config.legend, recipe, job.further)
         failed = job.store.failed()
-        count = _write(job, executor, watch, stitched, (target, failed, place))
+        count, filled = _write(job, executor, watch, stitched, (target, failed, place))
         if not failed:
             job.store.complete(keep=keep_run_folder)
     return Run(
@@ -341,8 +369,49 @@ def segment(  # noqa: PLR0913, PLR0915  the one door: every option by name, none
         watch.seconds,
         stitched.notes,
         models_of(job.backend),
+        {**stitched.small, **({} if config.finish.min_hole is None else {"filled": filled})},
+        (raster, config.legend),
         keeper,
     )
+
+
+def _free_place(
+    final: Path,
+    store: str | None,
+    raster: RasterReader,
+    *,
+    overwrite: bool,
+    fresh: bool,
+    retry_failed: bool,
+) -> tuple[RunFolder, dict[str, Any] | None, Callable[[], None]]:
+    """Return where a run works, once its map may be written.
+
+    With it come the fingerprint of a run that was killed when its map was complete, or None, and
+    the check of the output, to be made again when the place is held.
+    """
+    from geoseg.export import check_output
+
+    place = RunFolder.beside(final, store)
+    place.check_free()
+    finished = place.finished(final)
+    place.tidy()
+    if retry_failed and (fresh or not place.continues()):
+        raise ConfigError(f"--retry-failed: there is no unfinished run in {place.path}")
+    sources = files(raster)
+
+    def check() -> None:
+        # A run that was killed between writing and cleaning up finds its own output.
+        own = place.continues() and (retry_failed or (place.owns(final) and not fresh))
+        own |= finished is not None
+        check_output(
+            final,
+            overwrite=overwrite or own,
+            crs=raster.frame.crs,
+            sources=[s.path for s in sources],
+        )
+
+    check()
+    return place, finished, check
 
 
 def _check_raster(raster: RasterReader, finish: Finish, *, keep_going: bool) -> None:
@@ -401,6 +470,8 @@ class _Stitched:
     counts: list[int]
     """Labels per tile."""
     notes: dict[str, tuple[str, ...]]
+    small: Mapping[str, int]
+    """How many features below the least area were merged or dropped."""
 
 
 def _map_of(job: Job, executor: Executor, watch: Watch, identity: Mapping[str, Any]) -> _Stitched:
@@ -438,7 +509,7 @@ def _stitch(job: Job, executor: Executor, watch: Watch) -> _Stitched:
     seam_plan = decide(np.concatenate(facts), tile_of, pairs, voices, (trust, job.is_cover))
     watch("stitch", total, total)
     sieved = sieve(job, executor, partial(watch, "sieve"), seam_plan, counts)
-    return _Stitched(sieved.plan, sieved.inside, counts, notes)
+    return _Stitched(sieved.plan, sieved.inside, counts, notes, sieved.small)
 
 
 def _write(
@@ -447,11 +518,19 @@ def _write(
     watch: Watch,
     stitched: _Stitched,
     goal: tuple[Target, Mapping[int, Failure], RunFolder],
-) -> int:
+) -> tuple[int, int]:
+    """Write the map; return its number of features, and of holes that were filled."""
     from geoseg.export import write
 
     target, failed, place = goal
     total = len(stitched.plan.features)
+    filled = 0
+
+    def counted() -> Iterator[Features]:
+        nonlocal filled
+        for part in measured():
+            filled += part.filled
+            yield part
 
     def measured() -> Iterator[Features]:
         if "nearest" not in job.columns.asked:
@@ -487,9 +566,9 @@ def _write(
         return surely(executor, place_on_ground, outlines)
 
     holes = [(job.grid.name(i), str(failure), _outline(job, i)) for i, failure in failed.items()]
-    count = write(target, _told(watch, "write", total, measured()), holes, place)
+    count = write(target, _told(watch, "write", total, counted()), holes, place)
     watch("write", total, total)
-    return count
+    return count, filled
 
 
 def _told(watch: Watch, step: str, total: int, found: Iterable[_Part]) -> Iterator[_Part]:

@@ -6,8 +6,8 @@ answer is the same however the raster was cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ class Sieved:
     """With fewer features; numbered by first pixel in row-major order, then class, as before."""
     inside: Inside | None
     """What keeps holes open; None where none is filled."""
+    small: Mapping[str, int] = field(default_factory=dict)
+    """How many features below the least area were `merged` into neighbours or `dropped`; empty
+    where there is no least area."""
 
 
 def check_sizes(finish: Finish, frame: Frame) -> None:
@@ -80,16 +83,16 @@ def sieve(
     for step, (tile, said) in enumerate(zip(tiles, surveyed, strict=True), 1):
         found.add(tile, said)
         tell(step, len(tiles))
-    home = _homes(job, plan, found)
+    home, small = _homes(job, plan, found)
     left, extents = _regroup(plan, home, found.extents)
     if job.finish.min_hole is None:
-        return Sieved(left, None)
+        return Sieved(left, None, small)
     least = parse_area(job.finish.min_hole)
     # A cover is connected: if it is large it lies in no small hole, and no part of it does.
     whole = np.asarray(job.is_cover, bool)[left.features["cls"]]
     too_large = whole & (_areas(job, extents, least) >= SPARE * least.value)
     rows = np.column_stack((extents["first"] >> 32, extents["last_y"]))
-    return Sieved(left, Inside(_anchors(job, left, found.specks(left), too_large), rows))
+    return Sieved(left, Inside(_anchors(job, left, found.specks(left), too_large), rows), small)
 
 
 class _Survey:
@@ -147,16 +150,20 @@ def _areas(job: Job, extents: NDArray[np.void], size: Size) -> NDArray[np.float6
     return areas(job.raster.frame, px, centres, size)
 
 
-def _homes(job: Job, plan: SeamPlan, found: _Survey) -> Ints:
-    """Return the feature of whose outline each becomes a part, or GONE."""
-    home = np.arange(len(plan.features))
+def _homes(job: Job, plan: SeamPlan, found: _Survey) -> tuple[Ints, dict[str, int]]:
+    """Return the feature of whose outline each becomes a part, or GONE; and what small ones did."""
+    own = np.arange(len(plan.features))
+    home, small = own.copy(), {}
     px = found.extents["px"]
     if job.finish.min_area is not None:
         least = parse_area(job.finish.min_area)
         patches = Patches(plan.features["cls"], px, _areas(job, found.extents, least))
         home = settle(patches, found.borders(), least.value)
+        moved = (home != own) & (patches.area < least.value) & (px > 0)
+        dropped = int(np.sum(moved & (home == GONE)))
+        small = {"merged": int(np.sum(moved)) - dropped, "dropped": dropped}
     home[px == 0] = GONE
-    return home
+    return home, small
 
 
 def _regroup(

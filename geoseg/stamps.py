@@ -17,6 +17,9 @@ from geoseg.window import Window
 _END_BYTES = 64 * 1024
 """So much of either end of a file is hashed."""
 
+WHOLE_BYTES = 2 * _END_BYTES
+"""A file that is no larger is hashed whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:

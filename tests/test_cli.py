@@ -108,6 +108,37 @@ def test_json_goes_to_stdout_as_events_and_the_result_is_last(run, scene, tmp_pa
     assert report["failed"] == {}
 
 
+def test_what_was_too_small_is_counted_where_that_was_asked(run, tmp_path):
+    data = np.empty((4, 90, 120), np.uint8)
+    data[:] = np.array([70, 110, 60, 190], np.uint8)[:, None, None]
+    for rows, cols in ((slice(20, 60), slice(30, 100)), (slice(80, 83), slice(5, 8))):
+        data[:, rows, cols] = np.array([30, 50, 60, 10], np.uint8)[:, None, None]
+    data[:, 40:42, 50:52] = 0
+    scene = write(tmp_path / "scene.tif", data, photometric="MINISBLACK", nodata=0)
+    ask = ("segment", scene, "--prompt", "water, vegetation", "--out", tmp_path / "map.fgb")
+    _, _, err = run(*ask)
+    assert "--min" not in err
+
+    def holes() -> int:
+        shapes = gpd.read_file(tmp_path / "map.fgb").geometry
+        return sum(len(part.interiors) for shape in shapes for part in shape.geoms)
+
+    lines = {}
+    for tile in (40, 1024):
+        counts = []
+        for asked in ((), ("--min-hole", "20px")):
+            again = ("--overwrite", "--min-area", "20px", "--tile", tile, "--overlap", 10)
+            _, _, err = run(*ask, *again, *asked)
+            counts.append(holes())
+        assert counts[0] > counts[1]
+        assert f"\n{counts[0] - counts[1]} holes below --min-hole were filled\n" in err
+        lines[tile] = [line for line in err.splitlines() if "--min" in line]
+    assert lines[40] == lines[1024]
+    assert "1 polygons below --min-area were merged into neighbours, 0 were dropped" in err
+    _, text, _ = run(*ask, "--overwrite", "--min-area", "20px", "--small", "drop", "--json")
+    assert json.loads(text.splitlines()[-1])["sieved"] == {"merged": 0, "dropped": 1}
+
+
 def test_what_a_backend_says_of_tiles_is_counted(run, scene, tmp_path, monkeypatch):
     answer = Spectral.segment
 

@@ -254,6 +254,21 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path, name, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("names", "item"), [("means,,ndvi", 2), (",", 1), ("means, ", 2), (["ndvi", " "], 2)]
+)
+@pytest.mark.parametrize("option", ["columns", "regularize"])
+def test_an_empty_item_is_refused(tmp_path, option, names, item):
+    with pytest.raises(ConfigError, match=f"^--{option}: item {item} of '.*' is empty; "):
+        segment(tmp_path / "map.gpkg", **{option: names})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_asked_is_no_empty_item():
+    assert segment(columns="").features().columns[-1] == "geometry"
+    assert "mean_red" in segment(columns=(" means",), regularize=" ").features()
+
+
 def test_without_the_package_means_are_refused(monkeypatch):
     monkeypatch.setattr(zonal, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"pip install \"geoseg\[columns\]\""):

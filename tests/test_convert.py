@@ -21,7 +21,7 @@ from rio_cogeo import cog_validate
 from scenes import UTM, ByIdentity, apart, legend, raster, shapes
 
 import geoseg
-from geoseg.convert import Wishes, export
+from geoseg.convert import Exported, Wishes, export
 from geoseg.errors import ConfigError, MapError, OutputError
 from geoseg.export import FORMATS
 from geoseg.export.burn import strips
@@ -76,7 +76,7 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize("start", WHOLE)
 def test_an_export_is_what_the_run_would_have_written(tmp_path, made, start, ending):
     out = tmp_path / f"other{ending}"
-    assert export(made[start], out) == COUNT
+    assert export(made[start], out) == Exported(COUNT, 0)
     assert [p.name for p in tmp_path.iterdir()] == [out.name]
     if ending == ".parquet":
         # Row groups are batches, which a run cuts elsewhere.
@@ -117,11 +117,17 @@ def test_failed_tiles_go_along(tmp_path, start, ending):
     assert len(told[0]) == 3
 
 
-@pytest.mark.parametrize("name", ["classes.tif", "coco.json"])
-def test_tiles_that_are_missing_are_told_where_a_format_cannot_show_them(tmp_path, name, caplog):
+@pytest.mark.parametrize("name", ["classes.tif", "coco.json", *(f"other{e}" for e in FORMATS)])
+def test_tiles_that_are_missing_are_told_in_a_line_and_by_exit_code_1(tmp_path, name, run, caplog):
     source = segment(tmp_path / "map.gpkg", Failing(CLASSES))
-    export(source, tmp_path / name)
-    assert "3 tiles failed and are missing from" in caplog.text
+    caplog.clear()
+    code, out, err = run("export", source, "--to", tmp_path / name, "--quiet")
+    assert (code, out, err) == (1, "", "")
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"3 of the tiles of {source} failed and are missing from {tmp_path}")
+    seen = "looks as if nothing were there" if name[0] == "c" else "(see failed_tiles)"
+    assert said.endswith(seen)
+    assert (tmp_path / name).exists()
 
 
 def test_columns_that_others_added_stay(tmp_path, made):
@@ -399,6 +405,73 @@ def test_a_feature_that_an_edit_left_empty_is_named(tmp_path, made, column, name
         db.commit()
     with pytest.raises(MapError, match=rf"feature 3 of .* has no {name}, .* delete it"):
         export(edited, tmp_path / to)
+    assert [p.name for p in tmp_path.iterdir()] == ["edited.gpkg"]
+
+
+@pytest.mark.parametrize("ending", [".fgb", ".geojson"])
+def test_a_feature_without_a_class_is_named_also_where_there_is_no_recipe(tmp_path, made, ending):
+    found = read(made[ending])
+    found.loc[found["id"] == 3, "class"] = None
+    found.to_file(tmp_path / f"edited{ending}")
+    with pytest.raises(MapError, match=r"feature 3 of .* has no class"):
+        export(tmp_path / f"edited{ending}", tmp_path / "out.gpkg")
+
+
+def renamed(tmp_path: Path, made, ending: str, name: str) -> Path:
+    """Return a copy of a map in which features 2 and 3 are of another class."""
+    edited = tmp_path / f"edited{ending}"
+    if ending == ".parquet":
+        table = pq.read_table(made[ending])
+        names = table.column("class").to_pylist()
+        names[1:3] = [name, name]
+        place = table.column_names.index("class")
+        pq.write_table(table.set_column(place, table.schema.field(place), [names]), edited)
+        return edited
+    edited.write_bytes(made[ending].read_bytes())
+    with closing(sqlite3.connect(edited)) as db, db:
+        triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        for (trigger,) in db.execute(triggers).fetchall():
+            db.execute(f'DROP TRIGGER "{trigger}"')
+        db.execute("UPDATE features SET class = ? WHERE id IN (2, 3)", (name,))
+    return edited
+
+
+@pytest.mark.parametrize("start", WHOLE)
+@pytest.mark.parametrize("to", [*(f"a{e}" for e in FORMATS), "a.tif", "coco.json"])
+def test_a_class_that_an_edit_added_is_one_in_every_format(tmp_path, made, start, to, caplog):
+    edited = renamed(tmp_path, made, start, "wetland")
+    out = tmp_path / to
+    assert export(edited, out).count == COUNT
+    (said,) = [r.getMessage() for r in caplog.records if "legend" in r.getMessage()]
+    assert said == (
+        f"{edited} has classes that its legend lacks, as an edit may have added: 'wetland' (2); "
+        "they go last in the legend"
+    )
+    if to == "a.tif":
+        with rasterio.open(out) as found:
+            assert np.isin(found.read(1), 4).any()
+            assert found.tags(1)["CLASS_4"] == "wetland"
+    elif to == "coco.json":
+        labels = json.loads(out.read_text())
+        assert labels["categories"][3]["name"] == "wetland"
+        assert sum(a["category_id"] == 4 for a in labels["annotations"]) == 2
+    else:
+        assert (read(out)["class"] == "wetland").sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("C1", r"class 'C1' is named twice \(also as 'c1'\): mend it there"),
+        ("wet  land", "class 'wet  land' has odd spaces or accents, for 'wet land'"),
+        ("a\tb", "character U[+]0009 is not allowed in a class name"),
+    ],
+)
+def test_a_class_that_can_be_none_is_refused_by_every_format(tmp_path, made, name, said):
+    edited = renamed(tmp_path, made, ".gpkg", name)
+    for to in (*(f"a{e}" for e in FORMATS), "a.tif", "coco.json", "a.qgz", "stac.json"):
+        with pytest.raises(MapError, match=rf"that its legend lacks, .* \(2\); {said}"):
+            export(edited, tmp_path / to)
     assert [p.name for p in tmp_path.iterdir()] == ["edited.gpkg"]
 
 

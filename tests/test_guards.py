@@ -33,6 +33,30 @@ def test_a_warning_of_gdal_is_heard_once(tmp_path, caplog):
     assert 1 <= len(texts) == len(set(texts))
 
 
+def short_of_samples(path):
+    """Write a TIFF whose samples are more than it says, which GDAL says with its name and without.
+
+    As Landsat scenes are that other tools have written.
+    """
+    data = bytearray(draw(path, bands=4, photometric="RGB").read_bytes())
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, *_ = struct.unpack_from("<HHI", data, entry)
+        if tag == 262:
+            struct.pack_into("<H", data, entry + 8, 1)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_warning_is_heard_once_though_a_second_has_no_name(tmp_path, caplog):
+    for name in ("a.tif", "b.tif"):
+        raster = open_raster(short_of_samples(tmp_path / name))
+        pickle.loads(pickle.dumps(raster)).read(raster.frame.window)  # noqa: S301
+    texts = [r.getMessage() for r in caplog.records if "ExtraSamples" in r.getMessage()]
+    assert [text.partition(": ")[0][-5:] for text in texts] == ["a.tif", "b.tif"]
+
+
 def heard(raster):
     """Read in a worker, and return what GDAL was heard to say."""
     said: list[str] = []

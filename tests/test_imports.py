@@ -23,6 +23,7 @@ LAYERS = (
         "stretch",
         "scale",
         "raster",
+        "overview",
         "reproject",
         "aoi",
         "preflight",
@@ -40,10 +41,12 @@ LAYERS = (
      "nearest"),
     ("executors", "survey", "sieve", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate"),
-    ("run", "status", "convert", "rerun", "analysis"),
+    ("run", "status", "convert", "rerun", "analysis", "origin",
+     "plotting", "webmap"),
     ("preview", "demo", "qgis", "qgis_profile"),
-    ("cli", "cli_change", "cli_export", "cli_rerun", "cli_models", "cli_options", "cli_progress",
-     "cli_qgis", "cli_series", "cli_status", "__main__"),
+    ("cli", "cli_accuracy", "cli_change", "cli_evaluate", "cli_export", "cli_models", "cli_options",
+     "cli_progress", "cli_qgis", "cli_report", "cli_rerun", "cli_sample", "cli_series", "cli_stats",
+     "cli_status", "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

@@ -185,9 +185,10 @@ def test_pixels_decide_what_is_truncated(tmp_path):
 @pytest.mark.parametrize(
     ("name", "classes", "message"),
     [
-        ("c0, shed", HOUSES, r"'shed' is no class of the legend; objects can be \(c0, c1\)"),
-        ("c1", legend("object", "cover"), r"'c1' is a cover; objects can be \(c0\)"),
-        ("c1", legend("cover", "cover"), r"'c1' is a cover; objects can be \(none here\)"),
+        ("c0, shed", HOUSES, r"'shed' is no class of the legend \(c0: object, c1: object\); "),
+        ("c0", legend("cover", "object"), r"'c0' is a cover \(c1: object, c0: cover\); name obj"),
+        ("c1", legend("cover", "cover"), r"'c1'.* kind = .object. in a legend file \(--legend\)$"),
+        ("c9", legend(*["object"] * 9), r"'c9' .*c7: object, and 1 more\); name objects"),
     ],
 )
 def test_what_cannot_be_regularized_is_refused(tmp_path, name, classes, message):

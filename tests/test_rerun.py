@@ -115,7 +115,7 @@ def test_a_folder_that_was_moved_is_made_again(folder, tmp_path, caplog):
     shutil.copytree(folder, moved)
     shutil.rmtree(folder)
     assert rerun(moved / source.name).same == "polygons"
-    assert "not at its place any more; taken for the same by its content" in caplog.text
+    assert "was moved or touched; taken for the same by its size and both ends" in caplog.text
 
 
 def test_a_raster_that_changed_is_refused(folder, caplog):
@@ -133,10 +133,33 @@ def test_a_raster_that_changed_is_refused(folder, caplog):
     assert "--raster is another raster than that of" in caplog.text
 
 
-def test_a_raster_that_was_touched_is_refused(folder):
+def test_a_raster_that_was_touched_is_the_same_where_all_of_it_was_hashed(folder, caplog):
     source = segment(folder)
     os.utime(folder / "scene.tif", (1, 1))
-    assert "mtime: " in reason(source)
+    assert rerun(source).same == "polygons"
+    assert "the raster was touched (mtime: " in caplog.text
+    assert "every byte is as it was" in caplog.text
+
+
+def test_a_raster_that_was_touched_is_refused_where_its_middle_may_be_another(folder):
+    scene = draw(folder / "scene.tif", bands=5, photometric="MINISBLACK", shape=(170, 160))
+    source = segment(folder)
+    with scene.open("r+b") as file:
+        file.seek(2**16 + 5)
+        file.write(b"another")
+    said = reason(source)
+    assert "its size and both ends are the same" in said
+    assert said.endswith("over 128 KiB; pass it with --raster to take it all the same")
+    assert rerun(source, raster=[str(scene)]).same == "nothing"
+
+
+def test_parts_that_were_touched_are_the_same_raster(folder):
+    (folder / "tiles").mkdir()
+    for name, place in (("a", rasterio.Affine(10, 0, 500_000, 0, -10, 5e6)), ("b", UTM_SHIFTED)):
+        draw(folder / f"tiles/{name}.tif", bands=4, photometric="MINISBLACK", transform=place)
+    source = segment(folder, source=folder / "tiles")
+    os.utime(folder / "tiles" / "b.tif", (1, 1))
+    assert rerun(source).same == "polygons"
 
 
 def test_a_raster_that_has_gone_is_told(folder, tmp_path, caplog):
@@ -238,6 +261,18 @@ def test_the_command_says_whether_it_is_the_same(folder, run):
     code, _, err = run("rerun", source)
     assert code == 2
     assert "is already there; pass --overwrite" in err
+
+
+def test_the_command_fails_where_the_map_is_another(folder, run):
+    source = segment(folder)
+    draw(folder / "scene.tif", bands=5, photometric="MINISBLACK", paint=np.ndarray.sort)
+    again = ("rerun", source, "--overwrite", "--raster", folder / "scene.tif")
+    code, out, err = run(*again)
+    assert (code, out) == (1, "")
+    assert f"map_rerun.gpkg: not the same as {source}" in err
+    code, out, _ = run(*again, "--json")
+    assert code == 1
+    assert json.loads(out.splitlines()[-1])["same"] == "nothing"
 
 
 def test_the_command_exports(folder, run):

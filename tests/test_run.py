@@ -351,5 +351,5 @@ def test_a_class_or_an_impossible_halo_is_no_backend(tmp_path):
 
 
 def test_band_options_are_of_files(tmp_path):
-    with pytest.raises(ConfigError, match="an open reader has roles of its own"):
+    with pytest.raises(ConfigError, match="an open reader has roles of its own; leave"):
         segment(tmp_path / "a.gpkg", bands="red=1,green=2,blue=3")

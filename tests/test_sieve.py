@@ -66,6 +66,26 @@ def expected(ids: np.ndarray, cls: np.ndarray, least_hole: float) -> list[tuple[
     )
 
 
+def told(before: np.ndarray, after: np.ndarray, least: tuple[int, int]) -> dict[str, int]:
+    """Return what is said to have become of small patches, by their numbers, and of holes."""
+    size_px = np.bincount(before.ravel())
+    small = [i for i in np.unique(before[before > 0]).tolist() if size_px[i] < least[0]]
+    ends = [int(after[before == i][0]) for i in small]
+    filled_ = 0
+    for i in np.unique(after[after > 0]).tolist():
+        solid = filled(after == i, after > 0, least[1])
+        filled_ += holes(after == i) - holes(solid)
+    return {
+        "merged": sum(end not in (i, 0) for i, end in zip(small, ends, strict=True)),
+        "dropped": ends.count(0),
+        "filled": filled_,
+    }
+
+
+def holes(mask: np.ndarray) -> int:
+    return sum(len(part.interiors) for part in outline(mask).geoms)
+
+
 def px(least: tuple[int, int]) -> dict[str, str]:
     return {"min_area": f"{least[0]}px", "min_hole": f"{least[1]}px"}
 
@@ -97,8 +117,9 @@ def test_small_covers_go_to_the_neighbour_with_most_border(size, style, cut, ran
         **cut.settings,
     )
     ids, cls = numbered(image)
-    found = run.features()
-    assert sorted(drawn(found)) == expected(united(ids, cls, least[0]), cls, least[1])
+    found, after = run.features(), united(ids, cls, least[0])
+    assert sorted(drawn(found)) == expected(after, cls, least[1])
+    assert run.sieved == told(ids, after, least)
     assert counts_from_the_top(found)
     assert (found["score"] == 0.9).all()
     assert (found["seam_iou"].dropna() == 1).all()
@@ -121,9 +142,9 @@ def test_small_covers_that_are_dropped_leave_the_others_as_they_are(
     )
     ids, cls = numbered(image)
     size_px = np.bincount(ids.ravel(), minlength=len(cls))
-    assert sorted(drawn(run.features())) == expected(
-        np.where(size_px[ids] >= least[0], ids, 0), cls, least[1]
-    )
+    after = np.where(size_px[ids] >= least[0], ids, 0)
+    assert sorted(drawn(run.features())) == expected(after, cls, least[1])
+    assert run.sieved == told(ids, after, least)
 
 
 @examples(15)
@@ -248,15 +269,16 @@ def test_the_map_is_the_same_in_any_tiling_also_in_an_area(random, one, other, l
             **cut.settings,
         )
         found = run.features()
-        maps.append((found[COLUMNS], found.geometry.map(canonical).tolist()))
+        maps.append((found[COLUMNS], found.geometry.map(canonical).tolist(), run.sieved))
     assert maps[0][0].equals(maps[1][0])
-    assert maps[0][1] == maps[1][1]
+    assert maps[0][1:] == maps[1][1:]
 
 
 def test_processes_write_the_same_bytes_as_one(tmp_path: Path):
     image = classes_image(90, 100, np.random.default_rng(3), 4)
+    sieved = []
     for workers in (1, 2):
-        geoseg.segment(
+        run = geoseg.segment(
             raster(image),
             legend(*["cover"] * 4),
             backend=ByComponent((0, 1, 2, 3), cover=True),
@@ -267,6 +289,9 @@ def test_processes_write_the_same_bytes_as_one(tmp_path: Path):
             workers=workers,
             out=tmp_path / f"{workers}.parquet",
         )
+        sieved.append(run.sieved)
+    assert sieved[0] == sieved[1]
+    assert min(sieved[0]["merged"], sieved[0]["filled"]) > 0
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
 
 

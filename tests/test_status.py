@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 
+import geopandas as gpd
 import numpy as np
 import pytest
 from scenes import ByIdentity, legend, raster
@@ -77,7 +79,7 @@ def test_failed_tiles_are_told_with_their_reasons(tmp_path, monkeypatch, capsys)
         cli.main()
     text = capsys.readouterr().out
     assert "state    incomplete\n" in text
-    assert "tiles    6 of 9 done, 3 failed, 0 missing" in text
+    assert "tiles    6 of 9 done, 3 failed, 0 missing\nclass    c0: 1 polygon, " in text
     assert "failed   3 tiles (r00000_c00000): ValueError: out of luck" in text
     assert "--retry-failed" in text
     monkeypatch.setattr(sys, "argv", ["geoseg", "status", str(out), "--json"])
@@ -86,11 +88,61 @@ def test_failed_tiles_are_told_with_their_reasons(tmp_path, monkeypatch, capsys)
     assert json.loads(capsys.readouterr().out)["state"] == "incomplete"
 
 
+def test_a_finished_map_tells_what_is_in_it(tmp_path, run):
+    ids = np.ones((90, 100), np.int32)
+    ids[:, 40:] = 2
+    ids[:5, 60:] = 3
+    things = legend("cover", "object", "cover", "cover")
+    out = tmp_path / "map.parquet"
+    geoseg.segment(raster(ids), things, backend=ByIdentity((0, 1, 0)), out=out)
+    hectares = gpd.read_parquet(out).groupby("class")["area_ha"].sum()
+    found = status(out)
+    assert (found.state, found.failed, list(found.classes)) == ("complete", {}, things_of(things))
+    assert [share.features for share in found.classes.values()] == [2, 1, 0, 0]
+    assert found.classes["c0"].area_ha == pytest.approx(hectares["c0"])
+    assert found.classes["c2"].area_ha == 0
+    _, text, _ = run("status", out)
+    assert text.startswith("state    complete\ntiles    0 failed\nclass    c0: 2 polygons, ")
+    assert f"\nclass    c1: 1 polygon, {hectares['c1']:.4f} ha\n" in text
+    _, text, _ = run("status", out, "--json")
+    told = json.loads(text)
+    assert told["classes"]["c1"] == {"features": 1, "area_ha": pytest.approx(hectares["c1"])}
+    assert told["failed"] == {}
+
+
+def things_of(found):
+    return [c.name for c in found.classes]
+
+
+def test_an_area_without_a_crs_is_unknown_and_failed_tiles_are_counted(tmp_path, run):
+    out = tmp_path / "map.gpkg"
+    things = legend("object")
+    scene = raster(np.ones((90, 100), np.int32), crs=None)
+    geoseg.segment(scene, things, backend=Failing((0,)), out=out, tile=40, overlap=8)
+    shutil.rmtree(tmp_path / "map.gpkg.geoseg")
+    _, text, _ = run("status", out)
+    start = "state    incomplete\ntiles    3 failed\nclass    c0: 1 polygon, area unknown\n"
+    assert text.startswith(start)
+
+
+@pytest.mark.parametrize("ending", [".geojson", ".fgb"])
+def test_a_layer_that_happens_to_have_our_columns_is_no_map(tmp_path, run, ending):
+    segment(tmp_path / "map.gpkg")
+    other = tmp_path / f"other{ending}"
+    gpd.read_file(tmp_path / "map.gpkg", layer="features").to_file(other)
+    code, out, err = run("status", other)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{other} holds no recipe" in err
+
+
 def test_a_kept_run_is_complete(tmp_path):
     out = tmp_path / "map.gpkg"
     segment(out, keep_run_folder=True)
     assert status(out).state == "complete"
     assert status(out).done == TILES
+    assert status(tmp_path / "map.gpkg.geoseg").classes["c0"].features == 1
+    out.unlink()
+    assert status(tmp_path / "map.gpkg.geoseg").classes == {}
 
 
 def test_a_damaged_record_is_not_a_crash(tmp_path):

@@ -5,6 +5,7 @@ A map of geoseg is read batch by batch, whatever its size; another layer is read
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.area import Geometries, polygonal
 from geoseg.errors import ConfigError, MapError
-from geoseg.export.read import Map, open_map
-from geoseg.export.table import COLUMNS
+from geoseg.export.read import BATCH_ROWS, Map, open_map
+from geoseg.export.table import COLUMNS, LAYER
 from geoseg.frame import Floats, Frame
 from geoseg.legend import LandClass
 from geoseg.reproject import horizontal, in_pixels
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 
 CLASS_COLUMN = "class"
+
+GRID_PX = 4096
+"""Pixels along the longer side of a layer that does not say of what raster it is."""
 
 _WANTS = "polygons that have a class"
 
@@ -86,7 +91,11 @@ class Classed:
 
 
 def open_classed(
-    layer: str | Path | gpd.GeoDataFrame, option: str, *, column: str = CLASS_COLUMN
+    layer: str | Path | gpd.GeoDataFrame,
+    option: str,
+    *,
+    column: str = CLASS_COLUMN,
+    knob: str = "name the column that holds it",
 ) -> Classed:
     """Open a map of geoseg, or another layer of polygons with classes.
 
@@ -94,16 +103,23 @@ def open_classed(
         layer: A file, `FILE|layername=NAME` where it has several layers, or a GeoDataFrame.
         option: What takes it, for messages.
         column: The column that holds the classes.
+        knob: What to do where there is no such column, for messages.
 
     Raises:
         ConfigError: It cannot be read, holds no polygons, or polygons without a class.
         MapError: It is a map of geoseg that is damaged or in use.
     """
     if isinstance(layer, str | Path) and column == CLASS_COLUMN:
-        found = _own(Path(layer))
+        # As QGIS calls the layer of a map.
+        found = _own(Path(str(layer).removesuffix(f"|layername={LAYER}")))
         if found is not None:
             return _of_map(found)
     frame, name = read_layer(layer, option, _WANTS, "the layer")
+    if column not in frame.columns:
+        has = ", ".join(map(str, frame.columns.drop(frame.geometry.name))) or "none"
+        raise ConfigError(
+            f"{name} has no column '{column}' (its columns: {has}); {option} takes {_WANTS}: {knob}"
+        )
     return _of_layer(frame, name, option, column)
 
 
@@ -114,7 +130,7 @@ def _own(path: Path) -> Map | None:
     except MapError:
         # It may be any other layer; what is wrong with it is found when it is read.
         return None
-    return None if found.recipe is None else found
+    return None if found.recipe is None else found.edited()
 
 
 def _of_map(found: Map) -> Classed:
@@ -124,9 +140,6 @@ def _of_map(found: Map) -> Classed:
     def batches() -> Iterator[Batch]:
         for batch in found.batches():
             names = batch.column("class").to_pylist()
-            strange = next((name for name in names if name not in number), None)
-            if strange is not None:
-                raise MapError(f"{found.path} has a class '{strange}' that is not in its legend")
             shapes = shapely.from_wkb(batch.column("geometry").to_numpy(zero_copy_only=False))
             yield Batch(
                 batch.column("id").to_numpy(),
@@ -139,12 +152,6 @@ def _of_map(found: Map) -> Classed:
 
 
 def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> Classed:
-    if column not in frame.columns:
-        has = ", ".join(map(str, frame.columns.drop(frame.geometry.name))) or "none"
-        raise ConfigError(
-            f"{name} has no column '{column}' (its columns: {has}); {option} takes {_WANTS}: name "
-            "the column that holds it"
-        )
     lacking = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
     if lacking.any():
         raise ConfigError(
@@ -157,17 +164,33 @@ def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> C
         score = frame["score"].to_numpy(dtype=np.float64, na_value=np.nan)
     own = set(COLUMNS) <= set(frame.columns)
     ids = frame["id"].to_numpy(np.int64) if own else np.arange(1, len(frame) + 1)
-    batch = Batch(ids, np.searchsorted(classes, names), score, _valid(frame, name, option))
+    batch = Batch(ids, np.searchsorted(classes, names), score, valid_polygons(frame, name, option))
     crs = None if frame.crs is None else horizontal(frame.crs, name)
     try:
         land = tuple(LandClass(name=c) for c in classes)
     except ValueError as error:
         raise ConfigError(f"{name} has a class that is no name: {list(classes)[:5]}") from error
-    return Classed(name, crs, land, len(frame), None, lambda: iter([batch]))
+    return Classed(name, crs, land, len(frame), None, lambda: _parts(batch))
 
 
-def _valid(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:
-    """Return flat, valid multipolygons."""
+def _parts(whole: Batch) -> Iterator[Batch]:
+    """Yield a batch in parts, so that what is made of one at a time stays small."""
+    for start in range(0, len(whole.id), BATCH_ROWS):
+        part = slice(start, start + BATCH_ROWS)
+        yield Batch(whole.id[part], whole.cls[part], whole.score[part], whole.shape[part])
+
+
+def valid_polygons(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:
+    """Return (n,) flat, valid (multi)polygons of a layer.
+
+    Args:
+        frame: The layer.
+        name: What to call it in messages.
+        option: What takes it, for messages.
+
+    Raises:
+        ConfigError: It holds something else, or coordinates that are no numbers.
+    """
     shapes: Geometries = shapely.force_2d(frame.geometry.to_numpy())
     kinds = set(frame.geometry.geom_type) - {"Polygon", "MultiPolygon"}
     if kinds:
@@ -181,3 +204,28 @@ def _valid(frame: gpd.GeoDataFrame, name: str, option: str) -> Geometries:
         mended = shapely.make_valid(shapes[k], method="structure", keep_collapsed=False)
         shapes[k] = shapely.multipolygons(polygonal(shapely.get_parts(np.array([mended]))))
     return shapes
+
+
+def grid_of(found: Classed) -> Frame:
+    """Return the pixels of a map's raster; of another layer, a grid over its bounding box.
+
+    Raises:
+        MapError: It holds no polygons, and does not say where it lies.
+    """
+    if found.frame is not None:
+        return found.frame
+    boxes = [shapely.total_bounds(batch.shape) for batch in found.batches() if len(batch.id)]
+    if not boxes:
+        raise MapError(f"{found.name} holds no polygons, and does not tell of what raster it is")
+    x0, y0 = np.min(boxes, axis=0)[:2].tolist()
+    x1, y1 = np.max(boxes, axis=0)[2:].tolist()
+    side = max(x1 - x0, y1 - y0) / GRID_PX
+    width, height = math.ceil((x1 - x0) / side), math.ceil((y1 - y0) / side)
+    # Not quite square, so that they fit.
+    transform = Affine((x1 - x0) / width, 0, x0, 0, -(y1 - y0) / height, y1)
+    return Frame(width, height, transform, found.crs)
+
+
+def missing(found: Classed) -> int:
+    """Return how many tiles failed and are missing in it; 0 of a layer that is no map of geoseg."""
+    return 0 if found.map is None else len(found.map.failed())

@@ -154,7 +154,7 @@ class _Design:
         # Linearised: the ratio is as sure as the mean of what is left of y beside R x.
         left = above - value * below
         counts = self._counts()
-        spread = self._means(left**2) - self._means(left) ** 2
+        spread = self._means((left - self._means(left)[self.stratum]) ** 2)
         with np.errstate(invalid="ignore", divide="ignore"):
             variance = (1 - counts / self.units) * spread / (counts - 1)
         seen = self.weight > 0
@@ -174,37 +174,81 @@ def _gather(pairs: list[tuple[float, float]]) -> Estimates:
     return Estimates(np.array(value, float), np.array(se, float))
 
 
-def plan_size(
-    shares: Mapping[str, float],
-    expected: Mapping[str, float],
-    target_se: float,
-    *,
-    least: int = 50,
-) -> dict[str, int]:
-    """Return how many units to look at in each stratum.
+def plan_size(shares: Mapping[str, float], expected: Mapping[str, float], target_se: float) -> int:
+    """Return how many units to look at for a standard error of overall accuracy.
 
-    The total is that of Olofsson et al. (2014, eq. 13; Cochran 1977, eq. 5.25) for a standard error
-    of overall accuracy; each stratum gets `least` of them, the rest goes by area.
+    It is that of Olofsson et al. (2014, eq. 13; Cochran 1977, eq. 5.25).
 
     Args:
         shares: Part of the area, or the area, of each stratum.
         expected: User's accuracy that is expected in each, 0..1.
         target_se: Standard error of overall accuracy that is wanted, 0..1.
-        least: Least number of units in a stratum.
 
     Raises:
         ConfigError: A stratum is empty, or a number is outside its range.
     """
+    if not 0 < target_se < 1:
+        raise ConfigError(f"target standard error {target_se:g} is outside 0..1; 0.01 is usual")
+    spread = sum(spreads(shares, expected).values()) / sum(shares.values())
+    return int(np.ceil((spread / target_se) ** 2))
+
+
+def spreads(shares: Mapping[str, float], expected: Mapping[str, float]) -> dict[str, float]:
+    """Return the area of each stratum, times the standard deviation of being right in it.
+
+    Units in these proportions are Neyman's allocation (Cochran 1977, eq. 5.26).
+
+    Raises:
+        ConfigError: A stratum is empty, or an accuracy outside 0..1.
+    """
     empty = sorted(name for name, share in shares.items() if not share > 0)
     if empty:
         raise ConfigError(f"stratum {empty[0]!r} has no area; leave it out of the sample")
-    if not 0 < target_se < 1:
-        raise ConfigError(f"target standard error {target_se:g} is outside 0..1; 0.01 is usual")
-    total = sum(shares.values())
-    spread = sum(
-        share / total * (expected[name] * (1 - expected[name])) ** 0.5
-        for name, share in shares.items()
-    )
-    count = int(np.ceil((spread / target_se) ** 2))
-    rest = max(count - least * len(shares), 0)
-    return {name: least + int(np.ceil(rest * share / total)) for name, share in shares.items()}
+    odd = sorted(name for name in shares if not 0 <= expected[name] <= 1)
+    if odd:
+        raise ConfigError(f"expected accuracy {expected[odd[0]]:g} of {odd[0]!r} is outside 0..1")
+    return {n: share * (expected[n] * (1 - expected[n])) ** 0.5 for n, share in shares.items()}
+
+
+def allocate(
+    weights: Mapping[str, float], count: int, least: int, most: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Return how many units to look at in each stratum.
+
+    Each gets its part by weight; those that would get less than `least` get that, as Olofsson et
+    al. (2014, section 5.1.2) advise for rare classes, and the others share the rest.
+
+    Args:
+        weights: Of each stratum, at least one above 0: its area, `spreads`, or the same for all.
+        count: Units in all.
+        least: Least number in a stratum.
+        most: How many there are in each, whatever `least`; what is left goes to the others.
+
+    Raises:
+        ConfigError: There are too few units for so many strata.
+    """
+    if count < least * len(weights):
+        raise ConfigError(
+            f"{count} points are too few for {len(weights)} strata of {least} at least; ask for "
+            f"{least * len(weights)} or more, or for fewer per class"
+        )
+    rare: set[str] = set()
+    while True:
+        free = count - least * len(rare)
+        total = sum(w for name, w in weights.items() if name not in rare)
+        parts = {n: free * w / total if total else 0.0 for n, w in weights.items() if n not in rare}
+        poor = {name for name, part in parts.items() if part < least}
+        if not poor:
+            break
+        rare |= poor
+    found = {name: least if name in rare else int(parts[name]) for name in weights}
+    # What rounding down left goes to the largest rests; where all are rare, to the first.
+    rests = sorted(weights, key=lambda n: int(parts.get(n, 0)) - parts.get(n, 0))
+    left = count - sum(found.values())
+    for k in range(left):
+        found[rests[k % len(rests)]] += 1
+    whole = {n: most[n] for n in weights if most is not None and found[n] > most[n]}
+    others = {name: w for name, w in weights.items() if name not in whole}
+    if whole and others:
+        found = {**whole, **allocate(others, count - sum(whole.values()), least, most)}
+    return {name: whole.get(name, found[name]) for name in weights}

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import MapError
 from geoseg.export.burn import Strip, burn, lean, strips
 from geoseg.export.check import LostError
 from geoseg.export.read import Map
@@ -116,17 +115,9 @@ def in_pixels(batch: pa.RecordBatch, frame: Frame) -> NDArray[np.object_]:
 
 
 def class_values(batch: pa.RecordBatch, found: Map) -> NDArray[np.int64]:
-    """Return (n,) the numbers, 1 and up, that the classes of rows have in the legend.
-
-    Raises:
-        MapError: One is not in the legend.
-    """
+    """Return (n,) the numbers, 1 and up, that the classes of rows have in the legend."""
     value_of = {c.name: number for number, c in enumerate(found.legend.classes, 1)}
-    names = batch.column("class").to_pylist()
-    strange = next((name for name in names if name not in value_of), None)
-    if strange is not None:
-        raise MapError(f"{found.path} has a class '{strange}' that is not in its legend")
-    return np.array([value_of[name] for name in names], np.int64)
+    return np.array([value_of[name] for name in batch.column("class").to_pylist()], np.int64)
 
 
 def _page(burnt: str, frame: Frame, legend: Legend) -> bytes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import pyproj
 import shapely
+from pydantic import ValidationError
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import MapError
@@ -23,7 +26,12 @@ from geoseg.export.table import COLUMNS, FAILED_LAYER, LAYER, Failed, Layer, Tar
 from geoseg.legend import LandClass, Legend
 from geoseg.recipe import Recipe
 
+log = logging.getLogger(__name__)
+
 BATCH_ROWS = 4096
+
+_CLASSES_SHOWN = 5
+"""Classes that a message lists."""
 
 _EXTRA = (pa.types.is_integer, pa.types.is_floating, pa.types.is_string, pa.types.is_boolean)
 """Types of columns that others may have added."""
@@ -73,6 +81,41 @@ class Map:
                     f"feature {number} of {self.path} has no {name}, as an edit may have left it; "
                     "mend or delete it there"
                 )
+
+    def columns(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Yield some columns of its rows as Python values; geometries are not read.
+
+        Raises:
+            MapError: It cannot be read to its end.
+        """
+        try:
+            for batch in _open(self.path, self.kind, names):
+                yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+        except _TROUBLE as error:
+            raise _unreadable(self.path, error) from error
+
+    def edited(self) -> Map:
+        """Return it with a legend of all classes that occur: an edit may have added some, last.
+
+        Raises:
+            MapError: A feature has no class, or one that no legend can have.
+        """
+        count = Counter(name for (name,) in self.columns("class"))
+        if None in count:
+            # Says of which feature.
+            deque(self.batches(), maxlen=0)
+        new = sorted(count.keys() - {c.name for c in self.legend.classes})
+        if not new:
+            return self
+        listed = ", ".join(f"'{name}' ({count[name]})" for name in new[:_CLASSES_SHOWN])
+        has = f"{self.path} has classes that its legend lacks, as an edit may have added: {listed}"
+        try:
+            legend = _with(self.legend, new)
+        except ValueError as error:
+            said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise MapError(f"{has}; {said.removeprefix('Value error, ')}: mend it there") from error
+        log.warning("%s; they go last in the legend", has)
+        return replace(self, legend=legend)
 
     def layer(self) -> Layer:
         """Return its features as a layer to write."""
@@ -144,7 +187,7 @@ def open_map(path: Path) -> Map:
     elif kind in ("GPKG", "Parquet"):
         raise MapError(f"{path} is no map of geoseg: it does not say how it was made")
     fields = _fields(path, found)
-    legend = _occurring(path, kind, fields) if recipe is None else recipe.legend
+    legend = _occurring(path, kind) if recipe is None else recipe.legend
     return Map(path, kind, crs, fields, count, legend, recipe)
 
 
@@ -213,19 +256,28 @@ def _is_geometry(field: pa.Field) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _read(path: Path, kind: str, fields: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _open(path: Path, kind: str, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """Yield rows as they are stored: of some columns, or all and the geometry."""
+    columns = None if names is None else list(names)
     if kind == "Parquet":
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(BATCH_ROWS):
-                yield _cast(batch, fields)
+            yield from file.iter_batches(BATCH_ROWS, columns=columns)
         return
     source = pyogrio.open_arrow(
-        path, layer=LAYER if kind == "GPKG" else None, batch_size=BATCH_ROWS, use_pyarrow=True
+        path,
+        layer=LAYER if kind == "GPKG" else None,
+        columns=columns,
+        read_geometry=columns is None,
+        batch_size=BATCH_ROWS,
+        use_pyarrow=True,
     )
     with source as (_, reader):
-        for batch in reader:
-            if batch.num_rows:
-                yield _cast(batch, fields)
+        yield from (batch for batch in reader if batch.num_rows)
+
+
+def _read(path: Path, kind: str, fields: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in _open(path, kind, None):
+        yield _cast(batch, fields)
 
 
 def _cast(batch: pa.RecordBatch, fields: pa.Schema) -> pa.RecordBatch:
@@ -247,14 +299,29 @@ def _table(path: Path, kind: str, layer: str | None) -> pa.Table:
     return pa.table(dict(zip(("tile", "reason", "geometry"), kept, strict=True)))
 
 
-def _occurring(path: Path, kind: str, fields: pa.Schema) -> Legend:
-    names: dict[str, None] = {}
-    for batch in _read(path, kind, fields):
-        names.update(dict.fromkeys(batch.column("class").unique().to_pylist()))
+def _with(legend: Legend, names: Sequence[str]) -> Legend:
+    """Return a legend with further classes.
+
+    Raises:
+        ValueError: Says which name cannot be.
+    """
+    more = tuple(LandClass(name=name) for name in names)
+    for name, added in zip(names, more, strict=True):
+        if added.name != name:
+            raise ValueError(f"class '{name}' has odd spaces or accents, for '{added.name}'")
+    return Legend(classes=(*legend.classes, *more), exclusive=legend.exclusive)
+
+
+def _occurring(path: Path, kind: str) -> Legend:
+    names: set[str] = set()
+    for batch in _open(path, kind, ["class"]):
+        names.update(batch.column("class").unique().to_pylist())
+    # A feature without a class is told when rows are read.
+    known = sorted(names - {None}) or ["any"]
     try:
-        return Legend(classes=tuple(LandClass(name=name) for name in sorted(names) or ["any"]))
+        return Legend(classes=tuple(LandClass(name=name) for name in known))
     except ValueError as error:
-        raise MapError(f"{path} is no map of geoseg: its classes are {list(names)[:5]}") from error
+        raise MapError(f"{path} is no map of geoseg: its classes are {known[:5]}") from error
 
 
 def _unreadable(path: Path, error: BaseException) -> MapError:

@@ -122,5 +122,10 @@ def rgb(colour: str) -> tuple[int, int, int]:
 def _document(renderer: ET.Element) -> str:
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
     root.append(renderer)
+    return as_qml(root)
+
+
+def as_qml(root: ET.Element) -> str:
+    """Return an element `qgis` as text."""
     kind = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
     return kind + ET.tostring(root, encoding="unicode")

@@ -1,6 +1,7 @@
 """How does a map become coarser and smoother, and stay one? Shared borders stay shared.
 
-spool -> nodes -> arcs -> simplify -> where lines are in each other's way, finer -> rebuild
+spool -> nodes, and who passes at them (`saddles`) -> arcs -> room for who passes (`openings`,
+`links`) -> simplify -> where lines are in each other's way, finer -> rebuild
 
 The whole map is on the disk, and looked at in windows; what is found does not depend on them.
 """
@@ -22,10 +23,12 @@ from geoseg.detect import Job
 from geoseg.features import Drawn
 from geoseg.frame import Frame
 from geoseg.generalise.lines import GRID, Ints, Mask
-from geoseg.generalise.network import connect, spool
+from geoseg.generalise.network import connect
 from geoseg.generalise.nodes import Lattice
 from geoseg.generalise.rebuild import rebuilt
 from geoseg.generalise.relax import Rules, settle
+from geoseg.generalise.saddles import MOVED_PX
+from geoseg.generalise.spooled import find_nodes, spool
 from geoseg.generalise.windows import WINDOW_PX
 from geoseg.legend import Legend
 from geoseg.polygons import outlines
@@ -131,7 +134,9 @@ def generalise(
     """Yield features with coarser outlines, batch by batch as they come.
 
     No line moves farther than the rules allow, and the topology of each coverage stays: polygons,
-    holes, and who touches whom. The result does not depend on batches or windows.
+    holes, and who touches whom. But two features of one class that meet at the corner of a pixel
+    share a short border there, if lines may be simplified by MOVED_PX; so bands that are narrow
+    are no strings of beads. The result does not depend on batches or windows.
 
     Args:
         found: Features whose outlines follow pixel edges; all are taken before the first is given.
@@ -143,9 +148,15 @@ def generalise(
         WriteFailedError: The disk is full.
     """
     spooled = spool(found, (whole.coverage, whole.still), whole.edge, folder)
-    lattice = Lattice(whole.extent)
-    network = connect(spooled, lattice, whole.window_px, folder)
-    settle(network, lattice, (whole.rules, whole.window_px), tell)
+    opening = whole.rules.tolerance >= MOVED_PX
+    network = connect(
+        spooled,
+        find_nodes(spooled, Lattice(whole.extent), whole.window_px, opening=opening),
+        folder,
+    )
+    height, width = whole.extent.shape
+    fine = Lattice(Window(0, 0, width * GRID, height * GRID))
+    settle(network, fine, (whole.rules, whole.window_px), tell)
     yield from rebuilt(spooled, network, whole.rules)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from geoseg.generalise.lines import Ints, Mask, cross, expand
 from geoseg.generalise.nodes import Lattice, Nodes
+from geoseg.generalise.saddles import way
 
 MOST_CORNERS = 1024
 """Corners after which an arc is cut: its end is fixed, and work and memory stay bounded."""
@@ -34,7 +35,8 @@ class Walk:
     """Arcs in the order in which rings walk them; an arc that two rings share is there twice."""
 
     xy: Ints
-    """(n, 2) corners of each arc in its canonical direction."""
+    """(n, 2) corners of each arc in its canonical direction, in pixels; in 1/GRID px once they
+    are opened."""
     size: Ints
     """(k,) corners per arc."""
     name: Ints
@@ -62,7 +64,7 @@ def walk(rings: Rings, nodes: Nodes) -> Walk:
     """Cut rings into arcs at nodes."""
     found = _with_nodes(rings, nodes)
     free = np.add.reduceat(found.node, found.start[:-1], dtype=np.int64) == 0
-    _fix_ends(found, free)
+    _fix_ends(found, free, nodes)
     at = np.flatnonzero(found.node)
     ring = found.ring[at]
     base, length = found.start[ring], np.diff(found.start)[ring]
@@ -88,12 +90,10 @@ def walk(rings: Rings, nodes: Nodes) -> Walk:
     corner = around(np.where(back[of_arc], edges[of_arc] - step, step), of_arc)
     xy, size = found.xy[corner], high - low + 1
     first = np.cumsum(size) - size
-    dx, dy = (xy[first + 1] - xy[first]).T
-    way = 3 * (dx > 0) + 2 * (dy > 0) + (dy < 0)
     return Walk(
         xy,
         size,
-        found.key[corner[first]] * 4 + way,
+        found.key[corner[first]] * 4 + way(xy[first + 1] - xy[first]),
         back[arc],
         free[ring[arc]] & (pieces[arc] == 1),
         np.bincount(ring[arc], minlength=len(rings.coverage)),
@@ -121,8 +121,7 @@ def _with_nodes(rings: Rings, nodes: Nodes) -> _Open:
     xy = np.empty((len(edge) + int(count.sum()), 2), np.int64)
     node = np.ones(len(xy), bool)
     xy[at] = a
-    here = lattice.key(coverage, a)
-    node[at] = np.append(nodes.by_row, -1)[np.searchsorted(nodes.by_row, here)] == here
+    node[at] = nodes.has(lattice.key(coverage, a))
     which, owner = expand(begin, begin + count)
     step = which - begin[owner]
     falling = b.sum(axis=1) < a.sum(axis=1)
@@ -145,11 +144,14 @@ def _without_straight(xy: Ints, ring: Ints, node: Mask, rings: Rings, lattice: L
     return _Open(xy, lattice.key(rings.coverage[ring], xy), ring, start, node)
 
 
-def _fix_ends(found: _Open, free: Mask) -> None:
+def _fix_ends(found: _Open, free: Mask, nodes: Nodes) -> None:
     """Give a ring that meets no other its first corner, one with a single node the farthest."""
+    at = np.flatnonzero(found.node)
     begin = found.start[:-1]
     lowest = np.minimum.reduceat(found.key, begin)
     alone = np.add.reduceat(found.node, begin, dtype=np.int64) == 1
+    # Where two features pass, a ring ends in another point than it begins.
+    alone[found.ring[at[nodes.passes(found.key[at]) > 0]]] = False
     anchor = np.zeros((len(begin), 2), np.int64)
     anchor[found.ring[found.node]] = found.xy[found.node]
     distance2 = ((found.xy - anchor[found.ring]) ** 2).sum(axis=1)

@@ -30,6 +30,10 @@ from geoseg.generalise.lines import (
 )
 from geoseg.window import Window
 
+_SHARES = 3
+"""Lines with the same two ends, and rings, keep one of so many shares of the area between them, so
+that small features are no slivers."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Edges:
@@ -85,7 +89,7 @@ def _edges(lines: Lines, cut: Corners, drawn: Curves) -> _Edges:
     held = (cut.cut > 0) & lines.closed[cut.line] & (cut.at == lines.start[cut.line])
     held[1:] &= cut.line[1:] != cut.line[:-1]
     which = np.flatnonzero(held)
-    a, b = drawn.xy[drawn.start[cut.line[which]]], lines.xy[cut.at[which]] * GRID
+    a, b = drawn.xy[drawn.start[cut.line[which]]], lines.xy[cut.at[which]]
     yes = np.ones(len(which), bool)
     return _Edges(
         np.concatenate([edges.a, a]),
@@ -141,8 +145,8 @@ def _is_joint(edges: _Edges, i: Ints, j: Ints) -> Mask:
 def _swept(lines: Lines, cut: Corners, changed: Mask, window: Window) -> list[Ints]:
     """Return the causes that have an end of a line on another side than it was."""
     fixed = np.unique(lines.xy[np.r_[lines.start[:-1], lines.start[1:] - 1]], axis=0)
-    low, high = (window.x0, window.y0), (window.x1, window.y1)
-    fixed = fixed[((fixed >= low) & (fixed <= high)).all(axis=1)]
+    box = np.array([window.x0, window.y0, window.x1, window.y1]) * GRID
+    fixed = fixed[((fixed >= box[:2]) & (fixed <= box[2:])).all(axis=1)]
     tree = shapely.STRtree(shapely.points(fixed))
     return [
         _passed(lines, changed, (tree, fixed)),
@@ -190,16 +194,15 @@ def _cut_off(
     which = np.flatnonzero((cut.cut > 0) & changed[cut.line])
     tip = lines.xy[cut.at[which]]
     legs = [
-        tip * GRID + np.rint(cut.cut[which, None] * way[which] * GRID).astype(np.int64)
+        tip + np.rint(cut.cut[which, None] * way[which] * GRID).astype(np.int64)
         for way in (cut.before, cut.after)
     ]
-    low = np.minimum(np.minimum(*legs), tip * GRID) / GRID
-    high = np.maximum(np.maximum(*legs), tip * GRID) / GRID
+    low, high = np.minimum(np.minimum(*legs), tip), np.maximum(np.maximum(*legs), tip)
     corner, node = tree.query(shapely.box(*low.T, *high.T))
     point = fixed[node]
     other = (point != tip[corner]).any(axis=1)
-    corner, point = corner[other], point[other] * GRID
-    a, b, c = tip[corner] * GRID, legs[0][corner], legs[1][corner]
+    corner, point = corner[other], point[other]
+    a, b, c = tip[corner], legs[0][corner], legs[1][corner]
     sides = np.stack([cross(q - p, point - p) for p, q in ((a, b), (b, c), (c, a))])
     inside = (sides >= 0).all(axis=0) | (sides <= 0).all(axis=0)
     found: Ints = 2 * cut.at[which[corner[inside]]] + 1
@@ -218,7 +221,9 @@ def areas(xy: Ints, start: Ints) -> Ints:
 
 
 def out_of_order(ends: Ints, before: Ints, now: Ints) -> Ints:
-    """Return the lines that changed places with one that has the same ends, or their orientation.
+    """Return the lines that changed places with one that has the same ends, or turned over.
+
+    Or that nearly did.
 
     Args:
         ends: (m, 2) a number for either end.
@@ -231,6 +236,6 @@ def out_of_order(ends: Ints, before: Ints, now: Ints) -> Ints:
     order = np.lexsort((was, high, low))
     left, right = order[:-1], order[1:]
     rivals = (low[left] == low[right]) & (high[left] == high[right])
-    swapped = rivals & (is_now[left] >= is_now[right])
-    inverted = (low == high) & (np.sign(was) != np.sign(is_now))
+    swapped = rivals & (_SHARES * (is_now[right] - is_now[left]) < was[right] - was[left])
+    inverted = (low == high) & (_SHARES * is_now * np.sign(was) < np.abs(was))
     return np.unique(np.concatenate([left[swapped], right[swapped], np.flatnonzero(inverted)]))

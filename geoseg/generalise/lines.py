@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 States = NDArray[np.uint8]
 
 GRID = 64
-"""Drawn points lie on multiples of 1/GRID pixel: what is said of them is exact."""
+"""Corners and drawn points lie on multiples of 1/GRID pixel: what is said of them is exact."""
 
 DROPPED, ROUND, SHARP = 0, 1, 2
 """States of a corner. ROUND is rounded where that is asked for."""
@@ -46,7 +46,7 @@ class Lines:
     """Lines one after the other, each of two corners or more."""
 
     xy: Ints
-    """(n, 2) corners in pixels, on pixel corners."""
+    """(n, 2) corners in 1/GRID px: on pixel corners, or ends that were moved."""
     start: Ints
     """(m + 1,) index of each line's first corner, and n."""
     state: States
@@ -126,34 +126,44 @@ def simplified(lines: Lines, tolerance: float) -> Lines:
     state = np.zeros(len(lines.xy), np.uint8)
     kind = np.where(lines.closed, ROUND, SHARP).astype(np.uint8)
     state[lines.start[:-1]] = state[lines.start[1:] - 1] = kind
-    first, last = lines.start[:-1], lines.start[1:] - 1
+    state[_needed(lines, (lines.start[:-1], lines.start[1:] - 1), lines.closed, tolerance)] = ROUND
+    return replace(lines, state=state)
+
+
+def _needed(lines: Lines, chords: tuple[Ints, Ints], split: Mask, tolerance: float) -> Ints:
+    """Return the corners that chords need for a tolerance; `split`, (c,): at least one."""
+    (first, last), most2 = chords, (tolerance * GRID) ** 2
     # A ring is never a point only.
-    least2 = np.where(lines.closed, -1.0, tolerance**2)
+    least2 = np.where(split, -1.0, most2)
+    found = [first[:0]]
     while len(first):
         long = last - first > 1
         first, last, least2 = first[long], last[long], least2[long]
         corner, distance2 = farthest(lines.xy, first, last)
         far = distance2 > least2
         corner, first, last = corner[far], first[far], last[far]
-        state[corner] = ROUND
+        found.append(corner)
         first, last = np.concatenate([first, corner]), np.concatenate([corner, last])
-        least2 = np.full(len(first), tolerance**2)
-    return replace(lines, state=state)
+        least2 = np.full(len(first), most2)
+    return np.concatenate(found)
 
 
-def refined(lines: Lines, causes: Ints) -> Lines:
+def refined(lines: Lines, causes: Ints, tolerance: float) -> Lines:
     """Return lines that are closer to the original where they were in the way.
 
     Args:
         lines: The lines.
-        causes: As those of Curves: chords get one more corner, rounded corners become sharp.
+        causes: As those of Curves: chords get one more corner, and those that are needed once it
+            is there; rounded corners become sharp.
+        tolerance: As of `simplified`.
     """
     state = lines.state.copy()
     corner = causes[causes % 2 == 1] // 2
     state[corner] = SHARP
     first, last = chords(lines)
-    blamed = np.isin(first, causes[causes % 2 == 0] // 2) & (last - first > 1)
-    state[farthest(lines.xy, first[blamed], last[blamed])[0]] = ROUND
+    blamed = np.isin(first, causes[causes % 2 == 0] // 2)
+    split = first[blamed], last[blamed]
+    state[_needed(lines, split, np.ones(len(split[0]), bool), tolerance)] = ROUND
     # The corner in which a closed line ends is that in which it begins.
     state[lines.start[1:][lines.closed] - 1] = state[lines.start[:-1][lines.closed]]
     return replace(lines, state=state)
@@ -193,9 +203,10 @@ def corners(lines: Lines, rounding: float) -> Corners:
     to_after = lines.xy[kept[after]] - lines.xy[kept]
     turns = (lines.state[kept] == ROUND) & (closed | ~(begins | ends))
     turns &= cross(to_before, to_after) != 0
-    length_before, length_after = (np.sqrt((v**2).sum(1)) for v in (to_before, to_after))
+    length_before, length_after = (np.sqrt((v**2).sum(1)) / GRID for v in (to_before, to_after))
     with np.errstate(divide="ignore", invalid="ignore"):
-        u, w = to_before / length_before[:, None], to_after / length_after[:, None]
+        u = to_before / (length_before * GRID)[:, None]
+        w = to_after / (length_after * GRID)[:, None]
         bend = np.sqrt(((u + w) ** 2).sum(1))
         # The curve leaves its corner by a quarter of `bend` times the cut.
         cut = np.minimum(_SHARE * np.minimum(length_before, length_after), 4 * rounding / bend)
@@ -216,7 +227,7 @@ def curves(lines: Lines, found: Corners) -> Curves:
     offset = ((1 - t) ** 2 * cut)[:, None] * found.before[which]
     offset += (t**2 * cut)[:, None] * found.after[which]
     offset[cut == 0] = 0
-    xy = lines.xy[found.at[which]] * GRID + np.rint(offset * GRID).astype(np.int64)
+    xy = lines.xy[found.at[which]] + np.rint(offset * GRID).astype(np.int64)
     within = np.r_[which[1:] == which[:-1], False]
     start = np.searchsorted(found.line[which], np.arange(len(lines.start)))
     return Curves(xy, start, 2 * found.at[which] + within)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import shapely
-from numpy.typing import NDArray
 
-from geoseg.features import Drawn
 from geoseg.generalise.arcs import Rings, walk
 from geoseg.generalise.growing import Growing
 from geoseg.generalise.lines import Ints, Lines, Mask, Shorts, States, expand
-from geoseg.generalise.nodes import Lattice, Nodes, nodes_in
-from geoseg.generalise.windows import Index, portions
-
-PORTION = 2**17
-"""Corners that are worked on at once, unless a single ring or arc has more."""
-
-_PIECE = 512
-"""Corners of a ring that have a box of their own."""
+from geoseg.generalise.links import joined
+from geoseg.generalise.nodes import Nodes
+from geoseg.generalise.openings import opened
+from geoseg.generalise.spooled import Spooled
+from geoseg.generalise.windows import PORTION, portions
 
 _WALKED = np.dtype(
     [
@@ -37,32 +31,11 @@ _WALKED = np.dtype(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spooled:
-    """Features whose rings are on the disk."""
-
-    drawn: list[Drawn]
-    """Batches of features, without outlines."""
-    rings: Rings
-    """Their rings, on the disk; after them those of the edge, once in each coverage."""
-    still: Mask
-    """(r,) which of them stay as they are: those of the edge, and of some classes."""
-    per_polygon: Ints
-    """Rings of each polygon."""
-    per_feature: Ints
-    """Polygons of each feature."""
-
-    @property
-    def of_features(self) -> int:
-        """How many rings are those of features."""
-        return int(self.per_polygon.sum())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Network:
     """Arcs, each once, and the rings that walk them."""
 
     xy: Ints
-    """(n, 2) corners, on the disk."""
+    """(n, 2) corners in 1/GRID px, on the disk."""
     state: States
     """(n,) state of each corner, on the disk; may be changed."""
     first: Ints
@@ -80,7 +53,9 @@ class Network:
     backward: Mask
     """(k,) in which direction."""
     per_ring: Shorts
-    """(r,) arcs of each ring."""
+    """(r,) arcs of each ring of a feature."""
+    per_polygon: Ints
+    """(p,) rings of each polygon: fewer than were spooled where two of them became one."""
 
     def corners(self, arcs: Ints | Shorts) -> tuple[Ints, Ints]:
         """Return the indices of all corners of some arcs, and where in them each arc begins."""
@@ -93,89 +68,11 @@ class Network:
         return Lines(self.xy[at].astype(np.int64), start, self.state[at], self.closed[arcs])
 
 
-def spool(
-    batches: Iterable[Drawn],
-    classes: tuple[Ints, Mask],
-    edge: NDArray[np.object_],
-    folder: Path,
-) -> Spooled:
-    """Put outlines on the disk.
-
-    Args:
-        batches: Features; their outlines have integer corners.
-        classes: The coverage of each class, and whether its lines stay as they are.
-        edge: (n,) MultiPolygons beyond which there is nothing, with integer corners.
-        folder: Where to.
-    """
-    xy = Growing(folder / "rings", "<i4", 2)
-    drawn: list[Drawn] = []
-    coverage, is_still = classes
-    still = [np.zeros(0, bool)]
-    none = np.zeros(0, np.int64)
-    sizes, of_ring, per_polygon, per_feature = [none], [none], [none], [none]
-    for batch in batches:
-        corners, (rings, polygons, features) = shapely.to_ragged_array(batch.outline)[1:]
-        xy.append(np.rint(corners))
-        sizes.append(np.diff(rings))
-        per_polygon.append(np.diff(polygons))
-        per_feature.append(np.diff(features))
-        cls = np.repeat(np.repeat(batch.cls, per_feature[-1]), per_polygon[-1])
-        of_ring.append(coverage[cls])
-        still.append(is_still[cls])
-        drawn.append(replace(batch, outline=np.zeros(0, object)))
-    corners, (rings, *_) = shapely.to_ragged_array(edge)[1:]
-    for one in np.unique(coverage):
-        xy.append(np.rint(corners))
-        sizes.append(np.diff(rings))
-        of_ring.append(np.full(len(rings) - 1, one))
-        still.append(np.ones(len(rings) - 1, bool))
-    start = np.r_[0, np.cumsum(np.concatenate(sizes))]
-    rings = Rings(xy.done(), start, np.concatenate(of_ring))
-    return Spooled(
-        drawn,
-        rings,
-        np.concatenate(still),
-        np.concatenate(per_polygon),
-        np.concatenate(per_feature),
-    )
-
-
-def find_nodes(spooled: Spooled, lattice: Lattice, side: int) -> Nodes:
-    """Find all nodes, window by window."""
-    rings = spooled.rings
-    begin, stop, of_ring = _pieces(rings)
-    boxes = np.zeros((len(begin), 4), np.int32)
-    for part in portions(stop - begin, PORTION):
-        at = expand(begin[part], stop[part])[0]
-        first = np.cumsum(stop[part] - begin[part]) - (stop[part] - begin[part])
-        xy = rings.xy[at]
-        boxes[part] = np.hstack([f.reduceat(xy, first, axis=0) for f in (np.minimum, np.maximum)])
-    found = [np.zeros(0, np.int64)]
-    for window, pieces in Index.of(boxes, side).windows(of_ring < spooled.of_features):
-        coverage = rings.coverage[of_ring[pieces]]
-        for one in np.unique(coverage).tolist():
-            mine = pieces[coverage == one]
-            at = expand(begin[mine], stop[mine] - 1)[0]
-            a, b = rings.xy[at].astype(np.int64), rings.xy[at + 1].astype(np.int64)
-            xy = nodes_in(window, a, b)
-            found.append(lattice.key(np.full(len(xy), one), xy))
-    return Nodes.of(np.concatenate(found), lattice)
-
-
-def _pieces(rings: Rings) -> tuple[Ints, Ints, Ints]:
-    """Cut rings into stretches; returns where they begin and stop, and their rings."""
-    edges = np.diff(rings.start) - 1
-    count = -(-edges // _PIECE)
-    step, ring = expand(np.zeros_like(count), count)
-    begin = rings.start[:-1][ring] + step * _PIECE
-    return begin, np.minimum(begin + _PIECE + 1, rings.start[1:][ring]), ring
-
-
-def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Network:
+def connect(spooled: Spooled, nodes: Nodes, folder: Path) -> Network:
     """Cut all rings into arcs."""
-    rings, nodes = spooled.rings, find_nodes(spooled, lattice, side)
+    rings = spooled.rings
     xy, walks = Growing(folder / "arcs", "<i4", 2), Growing(folder / "walks", _WALKED)
-    per_ring = [np.zeros(0, np.int32)]
+    per_ring, met = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int64)]
     for part in portions(np.diff(rings.start), PORTION):
         begin, stop = rings.start[part.start], rings.start[part.stop]
         some = Rings(
@@ -183,21 +80,24 @@ def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Netw
             rings.start[part.start : part.stop + 1] - begin,
             rings.coverage[part],
         )
-        found = walk(some, nodes)
+        found, points = opened(walk(some, nodes), some.coverage, nodes)
         rows = np.zeros(len(found.size), _WALKED)
         rows["name"], rows["size"] = found.name, found.size
         rows["first"] = xy.rows + np.cumsum(found.size) - found.size
         rows["coverage"] = np.repeat(some.coverage, found.per_ring)
         rows["backward"], rows["closed"] = found.backward, found.closed
+        met.append(points + np.array([0, walks.rows]))
         xy.append(found.xy)
         walks.append(rows)
         per_ring.append(found.per_ring.astype(np.int32))
     walked = walks.done()
     # Either neighbour wrote it; what the first one wrote is read.
     once, which = _distinct(walked["name"])
-    arcs, of_ring = walked[once], np.concatenate(per_ring)
+    arcs, before = walked[once], np.concatenate(per_ring)
     fixed = np.zeros(len(once), bool)
-    fixed[which[np.repeat(spooled.still, of_ring)]] = True
+    fixed[which[np.repeat(spooled.still, before)]] = True
+    order, of_ring = joined(before, _pairs(np.concatenate(met)))
+    polygon = spooled.polygon()[of_ring > 0]
     return Network(
         xy.done(),
         _states(xy.rows, folder),
@@ -206,10 +106,17 @@ def connect(spooled: Spooled, lattice: Lattice, side: int, folder: Path) -> Netw
         arcs["closed"],
         arcs["coverage"],
         fixed,
-        which,
-        walked["backward"],
-        of_ring,
+        which[order],
+        walked["backward"][order],
+        of_ring[of_ring > 0],
+        np.bincount(polygon[polygon >= 0]),
     )
+
+
+def _pairs(met: Ints) -> Ints:
+    """Return (m, 2) arcs that begin in the same point, of (2m, 2) points and arcs."""
+    found: Ints = met[np.argsort(met[:, 0], kind="stable"), 1].reshape(-1, 2)
+    return found
 
 
 def _distinct(names: Ints) -> tuple[Ints, Shorts]:

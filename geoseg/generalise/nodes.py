@@ -1,6 +1,7 @@
 """At which points do lines meet? Those are fixed: whoever shares a line finds the same ends.
 
-A node is a pixel corner in which three or four unit edges of the lines of one coverage end.
+A node is a pixel corner in which three or four unit edges of the lines of one coverage end. Where
+two features pass crosswise (see `saddles`), it is drawn as two.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg.generalise.lines import Ints
+from geoseg.generalise.lines import Ints, Mask
+from geoseg.generalise.saddles import Pairs
 from geoseg.window import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """The pixel corners of a raster, one set per coverage, as numbers."""
+    """The pixel corners of a raster, or a finer grid, one set per coverage, as numbers."""
 
     extent: Window
-    """The raster, which begins at 0, 0."""
+    """The raster, which begins at 0, 0, in units of its points."""
 
     def key(self, coverage: Ints, xy: Ints) -> Ints:
         """Return a number for each point, sorted by coverage, row, column."""
@@ -52,21 +54,38 @@ class Nodes:
     lattice: Lattice
     """Gives them their numbers."""
     by_row: Ints
-    """(n,) keys, rising."""
+    """(n + 1,) keys, rising, and one that no point has."""
     by_column: Ints
     """(n,) column keys, rising."""
+    pair: Pairs
+    """(n + 1,) which pair passes at each, by row."""
 
     @classmethod
-    def of(cls, keys: Ints, lattice: Lattice) -> Nodes:
-        """Sort keys."""
+    def of(cls, keys: Ints, pair: Pairs, lattice: Lattice) -> Nodes:
+        """Sort nodes."""
         height, width = lattice.extent.shape
         coverage = keys // ((height + 1) * (width + 1))
+        # Sorting plain integers is much faster than an argsort.
+        both = np.append(np.sort(keys * 4 + pair), np.iinfo(np.int64).max - 3)
         return cls(
-            lattice, np.sort(keys), np.sort(lattice.column_key(coverage, lattice.point(keys)))
+            lattice,
+            both // 4,
+            np.sort(lattice.column_key(coverage, lattice.point(keys))),
+            (both % 4).astype(np.uint8),
         )
 
+    def has(self, keys: Ints) -> Mask:
+        """Return which points are nodes."""
+        found: Mask = self.by_row[np.searchsorted(self.by_row, keys)] == keys
+        return found
 
-def nodes_in(window: Window, a: Ints, b: Ints) -> Ints:
+    def passes(self, keys: Ints) -> Pairs:
+        """Return which pair passes at points; 0 at those that are no nodes."""
+        at = np.searchsorted(self.by_row, keys)
+        return np.where(self.by_row[at] == keys, self.pair[at], np.uint8(0))
+
+
+def nodes_in(window: Window, a: Ints, b: Ints) -> tuple[Ints, Mask]:
     """Return the nodes in a window.
 
     Args:
@@ -75,19 +94,29 @@ def nodes_in(window: Window, a: Ints, b: Ints) -> Ints:
         b: (n, 2) where they end.
 
     Returns:
-        (k, 2) points.
+        (k, 2) points row by row, and whether in each four unit edges end, and edges of rings only.
     """
-    low, high = np.minimum(a, b), np.maximum(a, b)
-    level = low[:, 1] == high[:, 1]
-    across = _painted(low[level], high[level], window)
-    down = _painted(low[~level][:, ::-1], high[~level][:, ::-1], _turned(window)).T
+    across, down = _painted_both(np.minimum(a, b), np.maximum(a, b), window)
     left, right, up, below = across[:, :-1], across[:, 1:], down[:-1], down[1:]
     ends = left.astype(np.int8) + right + up + below
     y, x = np.nonzero(ends >= 3)
-    return np.column_stack((x + window.x0, y + window.y0))
+    crosswise = ends[y, x] == 4
+    if crosswise.any():
+        # What is left of edges without their first pixel begins where they go straight on.
+        across, down = _painted_both(np.minimum(a, b) + (a != b), np.maximum(a, b), window)
+        crosswise &= ~(across[:, 1:] | down[1:])[y, x]
+    return np.column_stack((x + window.x0, y + window.y0)), crosswise
 
 
-def _painted(low: Ints, high: Ints, window: Window) -> np.ndarray:
+def _painted_both(low: Ints, high: Ints, window: Window) -> tuple[Mask, Mask]:
+    """Return (row, col) of level unit edges, as of `_painted`, and of upright ones."""
+    level = low[:, 1] == high[:, 1]
+    across = _painted(low[level], high[level], window)
+    down = _painted(low[~level][:, ::-1], high[~level][:, ::-1], _turned(window)).T
+    return across, down
+
+
+def _painted(low: Ints, high: Ints, window: Window) -> Mask:
     """Return (row, col) of the unit edges x..x + 1 for x in x0 - 1..x1 - 1, y in y0..y1 - 1."""
     rows, columns = window.height, window.width + 1
     here = (low[:, 1] >= window.y0) & (low[:, 1] < window.y1)
@@ -96,7 +125,7 @@ def _painted(low: Ints, high: Ints, window: Window) -> np.ndarray:
     end = line + np.clip(high[here, 0] - window.x0 + 1, 0, columns)
     size = rows * (columns + 1)
     change = np.bincount(begin, minlength=size) - np.bincount(end, minlength=size)
-    painted: np.ndarray = np.cumsum(change.reshape(rows, -1), axis=1)[:, :columns] > 0
+    painted: Mask = np.cumsum(change.reshape(rows, -1), axis=1)[:, :columns] > 0
     return painted
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from geoseg.features import Drawn
 from geoseg.generalise.lines import GRID, Ints, corners, curves, expand
-from geoseg.generalise.network import Network, Spooled
+from geoseg.generalise.network import Network
 from geoseg.generalise.relax import Rules
+from geoseg.generalise.spooled import Spooled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +33,7 @@ def rebuilt(spooled: Spooled, network: Network, rules: Rules) -> Iterator[Drawn]
     nested = _Nested(
         *(
             np.r_[0, np.cumsum(count)]
-            for count in (spooled.per_feature, spooled.per_polygon, network.per_ring)
+            for count in (spooled.per_feature, network.per_polygon, network.per_ring)
         )
     )
     first = 0

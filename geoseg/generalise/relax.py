@@ -70,7 +70,7 @@ def settle(
 
     Args:
         network: The arcs; changed.
-        lattice: Numbers points.
+        lattice: Numbers corners, in 1/GRID px.
         how: How far they may move; and the side of a window, in pixels, which does not change the
             result.
         tell: Called with the windows that were looked at, and all.
@@ -92,15 +92,16 @@ def settle(
 
 
 def _begin(network: Network, rules: Rules) -> Shorts:
-    """Make all arcs as coarse as is allowed; returns (m, 4) the boxes of their corners."""
+    """Make all arcs as coarse as is allowed; returns (m, 4) their boxes in whole pixels."""
     boxes = np.zeros((len(network.first), 4), np.int32)
     for arcs in parts(network, np.arange(len(network.first))):
         lines = simplified(network.lines(arcs), rules.tolerance)
         lines.state[np.repeat(network.fixed[arcs], network.size[arcs])] = SHARP
         network.state[network.corners(arcs)[0]] = lines.state
-        boxes[arcs] = np.hstack(
-            [f.reduceat(lines.xy, lines.start[:-1], axis=0) for f in (np.minimum, np.maximum)]
+        low, high = (
+            f.reduceat(lines.xy, lines.start[:-1], axis=0) for f in (np.minimum, np.maximum)
         )
+        boxes[arcs] = np.hstack((low // GRID, -(-high // GRID)))
     return boxes
 
 
@@ -119,7 +120,7 @@ def _find_rivals(network: Network, lattice: Lattice) -> _Rivals:
     before = np.zeros(len(arcs), np.int64)
     for some in parts(network, arcs):
         lines = network.lines(some)
-        before[np.searchsorted(arcs, some)] = areas(lines.xy * GRID, lines.start)
+        before[np.searchsorted(arcs, some)] = areas(lines.xy, lines.start)
     return _Rivals(arcs, ends[arcs], before, np.zeros_like(before))
 
 
@@ -153,7 +154,7 @@ def _refine(network: Network, causes: Ints, rivals: _Rivals, rules: Rules) -> Ma
         at = network.corners(arcs)[0]
         mine = causes[np.searchsorted(arc_of, arcs[0]) : np.searchsorted(arc_of, arcs[-1], "right")]
         local = 2 * np.searchsorted(at, mine // 2) + mine % 2
-        finer = refined(lines, local)
+        finer = refined(lines, local, rules.tolerance)
         network.state[at] = finer.state
         rivals.draw(arcs, finer, rules)
         other = np.flatnonzero(finer.state != lines.state)

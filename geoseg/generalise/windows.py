@@ -13,6 +13,8 @@ from geoseg.window import Window
 WINDOW_PX = 512
 """Side of a window; does not change the result."""
 
+PORTION = 2**17
+"""Corners that are worked on at once, unless a single ring or arc has more."""
 
 _BOXES = 2**18
 """Boxes that are sorted into windows at once."""

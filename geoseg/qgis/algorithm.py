@@ -72,11 +72,15 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
             raise QgsProcessingException("cancelled") from error
         except CommandError as error:
             raise QgsProcessingException(str(error)) from error
+        self.tell_result(result, feedback)
+        return result
+
+    def tell_result(self, result: Event, feedback: Any) -> None:
+        """Log what a map holds, and what is missing in it."""
         for line in summary(result):
             feedback.pushInfo(line)
         for line in missing(result):
             feedback.reportError(line)
-        return result
 
 
 def _tell(event: Event, feedback: Any) -> None:

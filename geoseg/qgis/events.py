@@ -73,3 +73,36 @@ def missing(result: Event) -> Iterator[str]:
     if len(failed) > _TOLD:
         yield f"  and {len(failed) - _TOLD} others"
     yield "run the same again with the further option --retry-failed to try them again"
+
+
+# ---------------------------------------------------------------------------- a judgement
+
+
+_FIGURES = {
+    "AP": ("object", "AP"),
+    "AP50": ("object", "AP50"),
+    "PQ": ("object", "PQ"),
+    "F1": ("object", "F1"),
+    "MIOU": ("cover", "IoU"),
+    "BOUNDARY_F1": ("cover", "boundary_F1"),
+}
+
+
+def figures(result: Event) -> dict[str, Any]:
+    """Return means over classes in the whole map, by output; without those that have no value."""
+    means = result["zones"]["whole"]["mean"]
+    found = {name: means.get(kind, {}).get(what) for name, (kind, what) in _FIGURES.items()}
+    known = {name: value for name, value in found.items() if value is not None}
+    return {**known, "FAILED_TILES": result["failed_tiles"]}
+
+
+def judged(result: Event) -> Iterator[str]:
+    """Yield a line per class and zone."""
+    for zone, found in result["zones"].items():
+        for name, row in found["classes"].items():
+            told = ", ".join(f"{k} {_told(v)}" for k, v in row.items() if k != "kind")
+            yield f"{name} ({row['kind']}), {zone}: {told}"
+
+
+def _told(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

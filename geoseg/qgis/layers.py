@@ -41,6 +41,33 @@ def raster_place(layer: Any) -> str:
     return os.path.abspath(place) if os.path.exists(place) else place  # noqa: PTH100, PTH110
 
 
+def vector_place(layer: Any, words: str) -> str:
+    """Return the file of a vector layer as the command reads it: `FILE`, `FILE|layername=NAME`.
+
+    Args:
+        layer: The layer.
+        words: What it is, for messages.
+
+    Raises:
+        QgsProcessingException: It is no file.
+    """
+    if layer is None:
+        raise QgsProcessingException(f"the {words} cannot be opened")
+    path, _, rest = layer.source().partition("|")
+    if layer.providerType() != "ogr" or not os.path.isfile(path):  # noqa: PTH113
+        raise QgsProcessingException(
+            f"the {words}, layer '{layer.name()}', is no file ({layer.providerType()}), geoseg "
+            "reads files; save it as one first (Export > Save Features As)"
+        )
+    named = [part for part in rest.split("|") if part.startswith("layername=")]
+    if not layer.isEditable() and not layer.subsetString():
+        return "|".join([os.path.abspath(path), *named])  # noqa: PTH100
+    raise QgsProcessingException(
+        f"the {words}, layer '{layer.name()}', has edits that are not saved, or a filter; save "
+        "it as a file of its own first (Export > Save Features As)"
+    )
+
+
 def save_polygons(source: Any, context: Any, feedback: Any) -> str:
     """Write the polygons of a source to a temporary file, and return its path.
 

@@ -91,8 +91,9 @@ def _why(
     last = said[-1].strip() if said else "nothing"
     if any(f"No such option: {option}" in last for option in _CONTRACT):
         return f"{executable} is older than this plugin; upgrade it (pip install --upgrade geoseg)"
-    if last.startswith("Error: "):
-        return last.removeprefix("Error: ")
+    for start in ("Error: ", "error: "):
+        if last.startswith(start):
+            return last.removeprefix(start)
     if "hello" in heard:
         return (
             f"{executable} ended with exit code {code} and without a result; it said last: {last}"

@@ -11,11 +11,12 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from .command import find_command
+from .evaluate import Evaluate
 from .segment import Segment
 
 FOLDER = Path(__file__).parent
 
-ALGORITHMS = (Segment,)
+ALGORITHMS = (Segment, Evaluate)
 
 _EXECUTABLE = "GEOSEG_EXECUTABLE"
 

@@ -11,7 +11,7 @@ from scenes import UTM, ByIdentity, apart, legend, raster, shapes
 import geoseg
 from geoseg.analysis.burnt import burnt_classes, burnt_rows
 from geoseg.analysis.classed import open_classed
-from geoseg.errors import ConfigError, MapError
+from geoseg.errors import ConfigError
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.window import Window
 
@@ -46,6 +46,11 @@ def test_a_map_and_its_frame_as_a_layer_hold_the_same_polygons(made):
     names = [own.classes[k].name for k in a.cls], [other.classes[k].name for k in b.cls]
     assert names[0] == names[1]
     assert own.count == other.count == COUNT
+
+
+def test_a_map_is_one_by_the_name_that_qgis_gives_its_layer(made):
+    out, frame = made
+    assert open_classed(f"{out}|layername=features", "MAP").frame == frame
 
 
 def test_what_is_burnt_is_the_scene(made, tmp_path):
@@ -128,5 +133,5 @@ def test_a_class_that_an_edit_made_up_is_named(made):
             db.execute(f'drop trigger "{name}"')
         db.execute("update features set class = 'moon' where id = 1")
     db.close()
-    with pytest.raises(MapError, match="class 'moon' that is not in its legend"):
-        everything(open_classed(out, "MAP"))
+    own = open_classed(out, "MAP")
+    assert own.classes[everything(own).cls[0]].name == "moon"

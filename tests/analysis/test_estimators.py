@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from geoseg.analysis.estimators import estimate, plan_size
+from geoseg.analysis.estimators import allocate, estimate, plan_size
 from geoseg.errors import ConfigError
 
 CLASSES = ("deforestation", "gain", "stable forest", "stable non-forest")
@@ -77,9 +79,36 @@ def test_sizes_are_those_of_the_published_plan():
     # Olofsson et al. (2014), section 5.1.1: 641 units for a standard error of 0.01.
     shares = {"deforestation": 0.020, "gain": 0.015, "forest": 0.320, "non-forest": 0.645}
     expected = {"deforestation": 0.7, "gain": 0.6, "forest": 0.9, "non-forest": 0.95}
-    found = plan_size(shares, expected, 0.01, least=0)
-    assert sum(found.values()) == pytest.approx(641, abs=4)
-    assert min(plan_size(shares, expected, 0.01, least=75).values()) >= 75
+    assert plan_size(shares, expected, 0.01) == 641
+    # Their table 5: 75 to each rare class, and the rest by area.
+    found = allocate(shares, 641, 75)
+    assert found == {"deforestation": 75, "gain": 75, "forest": 163, "non-forest": 328}
+
+
+@given(
+    st.lists(st.floats(1e-9, 1), min_size=1, max_size=9),
+    st.integers(0, 60),
+    st.integers(0, 999),
+)
+def test_every_unit_is_given_and_no_stratum_is_forgotten(weights, least, more):
+    strata = dict(enumerate(weights))
+    count = least * len(strata) + more
+    found = allocate(strata, count, least)
+    assert sum(found.values()) == count
+    assert min(found.values()) >= least
+    rich = [k for k in strata if found[k] > least + 1]
+    for k in rich:
+        for other in rich:
+            # Among those that are not rare, by weight, to within rounding.
+            assert abs(found[k] * strata[other] - found[other] * strata[k]) <= (
+                strata[k] + strata[other]
+            ) * (1 + 1e-9)
+
+
+def test_a_stratum_gives_no_more_units_than_it_has():
+    found = allocate({"A": 1, "B": 1, "C": 2}, 100, 20, {"A": 7, "B": 24, "C": 500})
+    assert found == {"A": 7, "B": 24, "C": 69}
+    assert allocate({"A": 1, "B": 1}, 100, 20, {"A": 7, "B": 24}) == {"A": 7, "B": 24}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +118,8 @@ def test_sizes_are_those_of_the_published_plan():
         (lambda: estimate("AA", "AA", "AA", {"A": 1, "B": 1}), "stratum 'B' has 0 units"),
         (lambda: estimate("AAC", "AAC", "AAC", {"A": 1}), "stratum 'C' of the sample has no area"),
         (lambda: plan_size({"A": 0.0}, {"A": 1}, 0.1), "stratum 'A' has no area"),
+        (lambda: plan_size({"A": 1.0}, {"A": 2}, 0.1), "accuracy 2 of 'A' is outside 0..1"),
+        (lambda: allocate({"A": 1, "B": 1}, 99, 50), "99 points are too few for 2 strata of 50"),
         (lambda: plan_size({"A": 1.0}, {"A": 1}, 2), "outside 0..1"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from scenes import examples
 
 from geoseg.generalise.conflicts import _meet, _turns, areas, in_window, out_of_order
-from geoseg.generalise.lines import ROUND, SHARP, Lines
+from geoseg.generalise.lines import GRID, ROUND, SHARP, Lines
 from geoseg.window import Window
 
 EVERYWHERE = Window(0, 0, 64, 64)
@@ -22,7 +22,7 @@ paths = npst.arrays(np.int64, st.tuples(st.integers(3, 8), st.just(2)), elements
 def lines(*corners, state=SHARP, closed=False) -> Lines:
     """Lines of which every corner stays."""
     start = np.r_[0, np.cumsum([len(c) for c in corners])]
-    xy = np.concatenate([np.array(c, np.int64) for c in corners])
+    xy = GRID * np.concatenate([np.array(c, np.int64) for c in corners])
     each = np.full(len(xy), state, np.uint8)
     return Lines(xy, start, each, np.r_[closed, np.zeros(len(corners) - 1, bool)])
 
@@ -106,9 +106,13 @@ def test_nothing_comes_between_a_ring_and_its_fixed_corner():
 
 
 def test_who_changes_places_or_turns_over_is_found():
+    # Areas from 10 to 20 to 30 between the first three; two rings.
     ends = np.array([(1, 2), (1, 2), (2, 1), (1, 3), (4, 4), (5, 5)])
     before = np.array([10, 20, -30, 5, 7, -7])
     assert out_of_order(ends, before, before).tolist() == []
-    assert out_of_order(ends, before, np.array([25, 20, -30, -5, 1, -1])).tolist() == [0, 1]
+    assert out_of_order(ends, before, np.array([25, 20, -30, -5, 3, -3])).tolist() == [0, 1]
     assert out_of_order(ends, before, np.array([10, 20, -20, 5, 7, -7])).tolist() == [1, 2]
+    # No less than a third of an area remains.
+    assert out_of_order(ends, before, np.array([10, 14, -18, 0, 3, -3])).tolist() == []
+    assert out_of_order(ends, before, np.array([10, 13, -18, 0, 2, -3])).tolist() == [0, 1, 4]
     assert out_of_order(ends, before, np.array([10, 20, -30, 5, -7, 0])).tolist() == [4, 5]

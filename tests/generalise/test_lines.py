@@ -21,7 +21,7 @@ def walk(random: np.random.Generator, count: int) -> np.ndarray:
 
 def as_lines(*found: np.ndarray) -> Lines:
     start = np.r_[0, np.cumsum([len(f) for f in found])]
-    xy = np.concatenate(found)
+    xy = np.concatenate(found) * GRID
     return Lines(xy, start, np.zeros(len(xy), np.uint8), np.zeros(len(found), bool))
 
 
@@ -46,12 +46,15 @@ def test_lines_are_those_of_douglas_and_peucker(found, tolerance):
 
 
 @examples(100)
-@given(walks, tolerances, st.sampled_from([0.0, 0.3, 1.0, 4.0]))
-def test_lines_move_no_farther_than_they_may(line, tolerance, rounding):
+@given(walks, tolerances, st.sampled_from([0.0, 0.3, 1.0, 4.0]), seeds)
+def test_lines_move_no_farther_than_they_may(line, tolerance, rounding, random):
     lines = simplified(as_lines(line), tolerance)
-    drawn = curves(lines, corners(lines, rounding)).xy / GRID
-    assert distance(line, drawn) <= tolerance + rounding + 1 / GRID
-    assert drawn[[0, -1]].tolist() == line[[0, -1]].tolist()
+    for _ in range(3):
+        drawn = curves(lines, corners(lines, rounding)).xy / GRID
+        assert distance(line, drawn) <= tolerance + rounding + 1 / GRID
+        assert drawn[[0, -1]].tolist() == line[[0, -1]].tolist()
+        # A chord that gets a corner somewhere may be too far from others then.
+        lines = refined(lines, 2 * random.integers(0, len(line), 2), tolerance)
 
 
 @examples(60)
@@ -59,8 +62,8 @@ def test_lines_move_no_farther_than_they_may(line, tolerance, rounding):
 def test_what_is_refined_again_and_again_is_the_line(line):
     lines, steps = simplified(as_lines(line), 99), 0
     while (lines.state == DROPPED).any():
-        lines = refined(lines, 2 * np.flatnonzero(lines.state))
+        lines = refined(lines, 2 * np.flatnonzero(lines.state), 99)
         steps += 1
     assert steps <= len(line)
-    drawn = curves(refined(lines, 2 * np.arange(len(line)) + 1), corners(lines, 0))
+    drawn = curves(refined(lines, 2 * np.arange(len(line)) + 1, 99), corners(lines, 0))
     assert (drawn.xy / GRID).tolist() == line.tolist()

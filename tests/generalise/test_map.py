@@ -1,4 +1,5 @@
-"""Laws of a map that is generalised: it is the same map, coarser."""
+"""Laws of a map that is generalised: it is the same map, coarser, and two of a class that meet at a
+corner pass there (`opened`)."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from scipy import ndimage
 from geoseg.features import Drawn
 from geoseg.generalise import Map, edge, generalise
 from geoseg.generalise.relax import Rules
+from geoseg.generalise.saddles import MOVED_PX
 from geoseg.polygons import outlines
 from geoseg.runs import runs_of
 from geoseg.window import Window
@@ -45,6 +47,63 @@ def drawings(draw) -> np.ndarray:
 
 
 layers = st.one_of(images, drawings())
+
+
+@st.composite
+def stripes(draw) -> np.ndarray:
+    """Diagonal bands, one pixel wide and wider, in which single pixels are others."""
+    random, (y, x) = draw(seeds), np.indices((draw(st.integers(2, 24)), draw(st.integers(2, 24))))
+    across = y * draw(st.sampled_from([1, 2])) + x * draw(st.sampled_from([1, -1, -2]))
+    ids = across // draw(st.integers(1, 4)) % draw(st.integers(2, 5))
+    spoilt = random.random(ids.shape) < draw(st.sampled_from([0, 0.05, 0.3]))
+    ids[spoilt] = random.integers(0, 4, int(spoilt.sum()))
+    return ids.astype(np.int32)
+
+
+@st.composite
+def maps(draw) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and the class of each: regions of an image of classes, or any."""
+    image = draw(st.one_of(layers, stripes()))
+    if draw(st.booleans()):
+        return regions(image)
+    return image, draw(seeds).integers(0, 3, int(image.max(initial=0)))
+
+
+def regions(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Label the 4-connected regions of each class but 0."""
+    ids, cls = np.zeros(image.shape, np.int32), [np.zeros(0, np.int64)]
+    for one in range(1, int(image.max(initial=0)) + 1):
+        found, count = ndimage.label(image == one)
+        ids[found > 0] = found[found > 0] + sum(map(len, cls))
+        cls.append(np.full(count, one))
+    return ids, np.concatenate(cls)
+
+
+def opened(image: np.ndarray, cls: np.ndarray) -> np.ndarray:
+    """Draw a map four times as large, in which two of a class that meet at a corner share a side.
+
+    Of two such pairs it is that with the smallest region.
+    """
+    size = np.zeros(image.shape, int)
+    for label in range(1, len(cls) + 1):
+        part, count = ndimage.label(image == label)
+        size += np.where(part > 0, np.bincount(part.ravel(), minlength=count + 1)[part], 0)
+    large = np.kron(image, np.ones((4, 4), np.int32))
+    for y, x in np.ndindex(image.shape[0] - 1, image.shape[1] - 1):
+        (a, b), (c, d) = image[y : y + 2, x : x + 2].tolist()
+        sizes = size[y : y + 2, x : x + 2]
+        if a in (b, c) or d in (b, c):
+            continue
+        may_fall, may_rise = (
+            0 < u != w > 0 and cls[u - 1] == cls[w - 1] for u, w in ((a, d), (c, b))
+        )
+        smaller = min(sizes[0, 0], sizes[1, 1]) < min(sizes[1, 0], sizes[0, 1])
+        notch = large[4 * y + 3 : 4 * y + 5, 4 * x + 3 : 4 * x + 5]
+        if may_fall and (smaller or not may_rise):
+            notch[:] = [[a, a], [d, d]]
+        elif may_rise:
+            notch[:] = [[b, b], [c, c]]
+    return large
 
 
 def spiral(size: int) -> np.ndarray:
@@ -124,15 +183,17 @@ def coarser(  # noqa: PLR0913  what a map is made of
     *,
     side: int = 512,
     cuts: tuple[int, ...] = (),
-    apart: np.ndarray | None = None,
+    cls: np.ndarray | None = None,
+    apart: bool = False,
     still: tuple[int, ...] = (),
 ) -> np.ndarray:
-    """Generalise outlines, with their coverages where they are apart."""
+    """Generalise outlines; all are of other classes, or those given, whose coverages may differ."""
     extent = Window(0, 0, shape[1], shape[0])
-    count = 1 if apart is None else int(apart.max(initial=0)) + 1
-    is_still = np.array([cls in still for cls in range(count)])
-    whole = Map(extent, edge(extent, None), np.arange(count), is_still, how, side)
-    cls = np.zeros(len(found), np.int64) if apart is None else apart
+    cls = np.arange(len(found)) if cls is None else cls
+    count = int(cls.max(initial=0)) + 1
+    is_still = np.array([one in still for one in range(count)])
+    coverage = np.arange(count) * apart
+    whole = Map(extent, edge(extent, None), coverage, is_still, how, side)
     with tempfile.TemporaryDirectory() as folder:
         done = generalise(batches(found, cls, cuts), whole, Path(folder), lambda _a, _b: None)
         return np.concatenate([np.zeros(0, object), *(d.outline for d in done)])
@@ -165,34 +226,48 @@ def check_promise(before: np.ndarray, after: np.ndarray, how: Rules) -> None:
 
 
 @examples(150)
-@given(layers, rules)
-def test_a_map_keeps_its_topology_and_its_promise(image, how):
+@given(maps(), rules)
+def test_a_map_keeps_its_topology_and_its_promise(drawn, how):
+    image, cls = drawn
     before = outlined(image)
-    after = coarser(before, image.shape, how)
-    check_topology(before, after)
+    after = coarser(before, image.shape, how, cls=cls)
+    opens = how.tolerance >= MOVED_PX
+    check_topology(outlined(opened(image, cls)) if opens else before, after)
     check_promise(before, after, how)
     parts = shapely.get_parts(after)
     assert shapely.coverage_is_valid(parts)
     assert shapely.area(parts).sum() == pytest.approx(shapely.union_all(parts).area, abs=1e-9)
 
 
+@examples(150)
+@given(st.one_of(images, stripes()), rules.filter(lambda how: how.tolerance >= MOVED_PX))
+def test_no_two_of_a_class_meet_in_points_only(image, how):
+    ids, cls = regions(image)
+    after = coarser(outlined(ids), image.shape, how, cls=cls)
+    one, other = shapely.STRtree(after).query(after, "touches")
+    one, other = (v[(one < other) & (cls[one] == cls[other])] for v in (one, other))
+    assert (shapely.length(shapely.intersection(after[one], after[other])) > 0).all()
+
+
 @examples(80)
-@given(layers, rules)
-def test_a_map_without_gaps_has_none_and_ends_at_the_rasters_edge(image, how):
+@given(layers, rules, seeds)
+def test_a_map_without_gaps_has_none_and_ends_at_the_rasters_edge(image, how, random):
     before = outlined(image + 1)
-    after = coarser(before, image.shape, how)
+    cls = random.integers(0, 2, len(before))
+    after = coarser(before, image.shape, how, cls=cls)
     height, width = image.shape
     assert shapely.area(after).sum() == pytest.approx(image.size, abs=1e-9)
     assert shapely.union_all(after).normalize().equals(shapely.box(0, 0, width, height))
 
 
 @examples(80)
-@given(layers, rules)
-def test_what_lies_on_the_rasters_edge_stays_there(image, how):
+@given(maps(), rules)
+def test_what_lies_on_the_rasters_edge_stays_there(drawn, how):
+    image, cls = drawn
     height, width = image.shape
     border = shapely.box(0, 0, width, height).boundary
     before = outlined(image)
-    after = coarser(before, image.shape, how)
+    after = coarser(before, image.shape, how, cls=cls)
     on_edge = [shapely.intersection(shapely.boundary(g), border) for g in (before, after)]
     assert shapely.equals(*on_edge).all()
 
@@ -203,6 +278,9 @@ def test_lines_that_cross_in_one_coverage_still_cross_there_and_nowhere_else(one
     shape = np.maximum(one.shape, other.shape)
     before = np.concatenate([outlined(one), outlined(other)])
     check_topology(before, coarser(before, shape, how))
+    of_one_class = coarser(before, shape, how, cls=np.zeros(len(before), int))
+    assert shapely.is_valid(of_one_class).all()
+    check_promise(before, of_one_class, how)
 
 
 @examples(60)
@@ -211,8 +289,8 @@ def test_coverages_do_not_know_of_each_other(one, other, how):
     shape = np.maximum(one.shape, other.shape)
     first, second = outlined(one), outlined(other)
     cls = np.repeat([0, 1], [len(first), len(second)])
-    both = coarser(np.concatenate([first, second]), shape, how, apart=cls)
-    alone = [coarser(found, shape, how) for found in (first, second)]
+    both = coarser(np.concatenate([first, second]), shape, how, cls=cls, apart=True)
+    alone = [coarser(f, shape, how, cls=np.zeros(len(f), int)) for f in (first, second)]
     assert shapely.to_wkb(both).tolist() == shapely.to_wkb(np.concatenate(alone)).tolist()
 
 
@@ -222,20 +300,32 @@ def test_what_is_to_stay_as_it_is_does(one, other, how):
     shape = np.maximum(one.shape, other.shape)
     first, second = outlined(one), outlined(other)
     cls = np.repeat([0, 1], [len(first), len(second)])
-    found = coarser(np.concatenate([first, second]), shape, how, apart=cls, still=(1,))
+    both = np.concatenate([first, second])
+    found = coarser(both, shape, how, cls=cls, apart=True, still=(1,))
     # With points where others end on them.
     assert shapely.equals(found[len(first) :], second).all()
     assert shapely.to_wkb(found[: len(first)]).tolist() == (
-        shapely.to_wkb(coarser(first, shape, how)).tolist()
+        shapely.to_wkb(coarser(first, shape, how, cls=cls[: len(first)])).tolist()
     )
 
 
-@examples(80)
-@given(layers, rules, st.integers(2, 40), st.lists(st.integers(0, 9), max_size=3))
-def test_neither_windows_nor_batches_change_the_result(image, how, side, cuts):
+@examples(40)
+@given(maps(), rules)
+def test_what_is_to_stay_as_it_is_does_so_among_others(drawn, how):
+    image, cls = drawn
     before = outlined(image)
-    whole = coarser(before, image.shape, how)
-    parts = coarser(before, image.shape, how, side=side, cuts=tuple(cuts))
+    found = coarser(before, image.shape, how, cls=cls, still=(1,))
+    assert shapely.is_valid(found).all()
+    assert shapely.equals(found[cls == 1], before[cls == 1]).all()
+
+
+@examples(80)
+@given(maps(), rules, st.integers(2, 40), st.lists(st.integers(0, 9), max_size=3))
+def test_neither_windows_nor_batches_change_the_result(drawn, how, side, cuts):
+    image, cls = drawn
+    before = outlined(image)
+    whole = coarser(before, image.shape, how, cls=cls)
+    parts = coarser(before, image.shape, how, cls=cls, side=side, cuts=tuple(cuts))
     assert shapely.to_wkb(parts).tolist() == shapely.to_wkb(whole).tolist()
 
 
@@ -246,8 +336,11 @@ def test_neither_windows_nor_batches_change_the_result(image, how, side, cuts):
 def test_adverse_maps(name, how):
     image = ADVERSE[name]
     before = outlined(image)
-    after = coarser(before, image.shape, how, side=7)
-    check_topology(before, after)
+    check_topology(before, coarser(before, image.shape, how, side=7))
+    ids, cls = regions(image)
+    before = outlined(ids)
+    after = coarser(before, image.shape, how, cls=cls, side=7)
+    check_topology(outlined(opened(ids, cls)) if how.tolerance else before, after)
     check_promise(before, after, how)
 
 
@@ -255,9 +348,9 @@ def test_arcs_of_any_length_are_cut_alike_on_both_sides(monkeypatch):
     monkeypatch.setattr("geoseg.generalise.arcs.MOST_CORNERS", 3)
     monkeypatch.setattr("geoseg.generalise.network.PORTION", 5)
     for image in ADVERSE.values():
-        before = outlined(image)
-        after = coarser(before, image.shape, Rules(2, 0.5), side=7)
-        check_topology(before, after)
+        ids, cls = regions(image)
+        after = coarser(outlined(ids), image.shape, Rules(2, 0.5), cls=cls, side=7)
+        check_topology(outlined(opened(ids, cls)), after)
         assert shapely.coverage_is_valid(shapely.get_parts(after))
 
 
@@ -279,6 +372,26 @@ def test_steps_become_lines_and_corners_round():
     # A quarter of the diagonal of the cut at each of four corners.
     assert round_.distance(shapely.Point(20, 20)) == pytest.approx(0.5, abs=0.05)
     assert 20 * 20 - 8 < round_.area < 20 * 20
+
+
+def test_a_diagonal_of_single_pixels_is_a_band_of_one_width():
+    image = np.eye(20, dtype=np.int32) + 1
+    ids, cls = regions(image)
+    found = coarser(outlined(ids), image.shape, Rules(1.5, 0.5), cls=cls)
+    pixels = found[cls == 2][1:-1]
+    assert len(pixels) == 18
+    # A rectangle that is a diagonal long, and as large as a pixel.
+    assert shapely.area(pixels) == pytest.approx(1)
+    assert shapely.area(shapely.oriented_envelope(pixels)) == pytest.approx(1)
+    assert shapely.length(pixels) == pytest.approx(2 * (2**0.5 + 0.5**0.5))
+    assert shapely.union_all(found[cls == 2]).geom_type == "Polygon"
+
+
+def test_where_lines_may_hardly_move_points_stay():
+    image = np.eye(8, dtype=np.int32) + 1
+    ids, cls = regions(image)
+    for how in (Rules(0.35, 0), Rules(0, 5)):
+        check_topology(outlined(ids), coarser(outlined(ids), image.shape, how, cls=cls))
 
 
 def test_regions_of_one_label_need_not_be_connected():

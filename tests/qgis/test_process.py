@@ -78,6 +78,8 @@ def test_of_a_bar_that_overwrites_itself_the_last_state_is_told(call):
          "^No such option: --tiels$"),
         ("print('Traceback\\nKeyError: 3', file=sys.stderr)\nsay(event='hello')\nsys.exit(1)",
          "ended with exit code 1 and without a result; it said last: KeyError: 3"),
+        ("print('WARNING: dim\\nerror: no such file: a', file=sys.stderr)\nsys.exit(2)",
+         "^no such file: a$"),
         ("say(event='hello')\nos.kill(os.getpid(), 9)", "exit code -9 .* it said last: nothing"),
         ("sys.exit(5)", r"does not work as the command geoseg \(exit code 5, it said: nothing\)"),
     ],

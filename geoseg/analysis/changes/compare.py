@@ -223,7 +223,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         min_area=min_area,
         min_hole=min_hole,
         small=small,
-        columns=listed(columns),
+        columns=listed("--columns", columns),
     )
     _check_numbers(tolerance, finish)
     inputs = [str(s) for s in (before, after) if isinstance(s, str | Path)]

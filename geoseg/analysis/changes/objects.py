@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from geoseg.analysis.burnt import Burnt
 from geoseg.analysis.changes.aligned import UNSEEN, Aligned
-from geoseg.analysis.changes.ground import pixels_m2
 from geoseg.analysis.changes.linking import Extent, Shared, Strip, shared
 from geoseg.analysis.classed import Classed
+from geoseg.analysis.pixelarea import pixels_m2
 from geoseg.area import Geometries
 from geoseg.export.burn import burn
 from geoseg.export.style import class_style

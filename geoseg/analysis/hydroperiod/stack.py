@@ -17,8 +17,8 @@ from geoseg.analysis.changes.aligned import (
     common_classes,
     held_rows,
 )
-from geoseg.analysis.changes.ground import pixels_m2
 from geoseg.analysis.changes.objects import Things, burnt_things
+from geoseg.analysis.pixelarea import pixels_m2
 from geoseg.area import Area
 from geoseg.errors import ConfigError
 from geoseg.frame import Floats, Frame

@@ -1,0 +1,255 @@
+"""Which pixels of a map are ground that could be mapped, and how much ground is in each?
+
+Ground is what the raster has data for, inside the area of interest. A map that does not say of what
+raster it is has no ground but its polygons.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.access import is_network
+from geoseg.analysis.burnt import Burnt, burnt_classes
+from geoseg.analysis.classed import Classed, grid_of
+from geoseg.analysis.pixelarea import pixels_m2
+from geoseg.aoi import find_area
+from geoseg.errors import GeosegError, MapError
+from geoseg.export.burn import burn, lean
+from geoseg.frame import Floats, Frame
+from geoseg.prepare import open_source
+from geoseg.raster import RasterReader
+from geoseg.whereabouts import find
+from geoseg.window import Window
+
+log = logging.getLogger(__name__)
+
+Ints = NDArray[np.int64]
+
+UNMAPPED = "(unmapped)"
+"""Ground without a polygon; of a layer of strata, ground in none."""
+
+M2_PER_HA = 10_000.0
+
+_PIXELS = 2**20
+"""About so many pixels are looked at at once: whole rows."""
+
+_ANY_BAND = {"red": 1}
+"""Only the data's place is asked for; a role keeps quiet the warning that there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The pixels of a map that could be mapped."""
+
+    frame: Frame
+    """All pixels."""
+    reader: RasterReader | None
+    """Tells which of them have data; all where None."""
+    within: Burnt | None
+    """The area of interest, 1 inside; everything where None."""
+    bare: bool
+    """Whether ground without a polygon is known."""
+
+    def known(self, window: Window) -> NDArray[np.bool_]:
+        """Return (row, col) whether a pixel without a polygon could have one."""
+        if not self.bare:
+            return np.zeros(window.shape, bool)
+        known = np.ones(window.shape, bool)
+        if self.within is not None:
+            known &= self.within.read(window) > 0
+        if self.reader is not None and known.any():
+            known &= self.reader.read(window)[1]
+        return known
+
+
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """Yield a folder for burnt layers; it does not stay, and GDAL keeps little of what is read."""
+    with TemporaryDirectory(prefix="geoseg-") as name, lean():
+        yield Path(name)
+
+
+def find_ground(found: Classed, raster: str | None, folder: Path) -> Ground:
+    """Return the ground of a map.
+
+    Args:
+        found: The map.
+        raster: Its raster, where it is not at its place; of a layer from elsewhere, the raster that
+            it was made of.
+        folder: Where files may be made.
+
+    Raises:
+        RasterError: The raster that was given cannot be read.
+        ConfigError: The area of interest cannot be read.
+        MapError: The area of interest of the map is not there any more.
+    """
+    if raster is not None:
+        reader = open_source(raster, _ANY_BAND, None)
+        return Ground(reader.frame, reader, _within(found, reader.frame, folder), bare=True)
+    frame = grid_of(found)
+    if found.frame is None:
+        log.warning(
+            "%s does not tell of what raster it is: only ground with a polygon counts (--raster "
+            "tells)",
+            found.name,
+        )
+        return Ground(frame, None, None, bare=False)
+    return Ground(frame, _reader(found), _within(found, frame, folder), bare=True)
+
+
+def frame_of(found: Classed, raster: str | None) -> Frame:
+    """Return the pixels of a map, or of the raster that is named instead.
+
+    Raises:
+        RasterError: That cannot be read.
+    """
+    return grid_of(found) if raster is None else open_source(raster, _ANY_BAND, None).frame
+
+
+def whole(frame: Frame) -> Ground:
+    """Return ground that covers all of a frame."""
+    return Ground(frame, None, None, bare=True)
+
+
+def _reader(found: Classed) -> RasterReader | None:
+    """Return the raster of a map, if it is there."""
+    if found.map is None:
+        return None
+    recipe = found.map.made_by()
+    try:
+        if not recipe.rasters or any(is_network(path) for path in recipe.rasters):
+            raise MapError("its raster was in memory, or is on the network")
+        paths = [find(path, found.map.path, "--raster FILE") for path in recipe.rasters]
+        reader = open_source(paths, _ANY_BAND, None)
+        if reader.frame != recipe.frame:
+            raise MapError(f"{paths[0]} is not on its pixel grid")
+    except GeosegError as error:
+        log.warning(
+            "where %s has no data is not known (%s): all pixels without a polygon count as "
+            "unmapped ground; pass --raster",
+            found.name,
+            error,
+        )
+        return None
+    return reader
+
+
+def _within(found: Classed, frame: Frame, folder: Path) -> Burnt | None:
+    """Return the area of interest of a map."""
+    if found.map is None:
+        return None
+    asked = found.map.made_by().asked
+    if "aoi" in asked["in_memory"]:
+        raise MapError(
+            f"{found.name} was cut to an area of interest in memory, so where it could have "
+            "polygons is not known; make it with --aoi FILE"
+        )
+    if "aoi" not in asked:
+        return None
+    path, mark, name = str(asked["aoi"]).partition("|layername=")
+    place = find(path, found.map.path, "that file back to its place") + mark + name
+    polygons = find_area(place, frame).polygons
+    path_of_burnt = folder / "aoi.tif"
+    burn(path_of_burnt, frame, "uint8", [(polygons, np.ones(len(polygons), np.int64))])
+    return Burnt(path_of_burnt, frame)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Laid:
+    """A layer as pixels: each has the class of the polygon that holds its centre.
+
+    Where several hold it, that of the last of them.
+    """
+
+    names: tuple[str, ...]
+    """Of the classes; the last is UNMAPPED."""
+    ground: Ground
+    """Where it lies."""
+    burnt: Burnt
+    """Classes, as `burnt_classes` gives them."""
+    over: Laid | None = None
+    """What it is laid over: ground is what that has a number for. Its own polygons, and `ground`,
+    where None."""
+
+    @property
+    def nowhere(self) -> int:
+        """What pixels that are no ground have instead of the number of a class."""
+        return len(self.names)
+
+    def numbers(self, window: Window) -> Ints:
+        """Return (row, col) numbers of classes, indices of `names`; `nowhere` where no ground is.
+
+        Raises:
+            TileFailedError: The raster cannot be read there.
+        """
+        numbers = self.burnt.read(window).astype(np.int64) - 1
+        bare = numbers < 0
+        numbers[bare] = self.nowhere - 1
+        if self.over is not None:
+            numbers[self.over.numbers(window) == self.over.nowhere] = self.nowhere
+        elif bare.any():
+            numbers[bare & ~self.ground.known(window)] = self.nowhere
+        return numbers
+
+    def at(self, cols: Ints, rows: Ints) -> Ints:
+        """Return the `numbers` of (n,) pixels; `nowhere` outside the frame."""
+        found = np.full(len(cols), self.nowhere)
+        inside = (cols >= 0) & (cols < self.ground.frame.width)
+        for window in self.windows():
+            here = inside & (rows >= window.y0) & (rows < window.y1)
+            if here.any():
+                found[here] = self.numbers(window)[rows[here] - window.y0, cols[here]]
+        return found
+
+    def windows(self) -> Iterator[Window]:
+        """Yield whole rows from top to bottom, as much as is held at once."""
+        frame = self.ground.frame
+        rows = max(1, _PIXELS // frame.width)
+        for y0 in range(0, frame.height, rows):
+            yield Window(0, y0, frame.width, min(y0 + rows, frame.height))
+
+    def digest(self) -> str:
+        """Return what tells this map from another one: of its classes, pixel by pixel."""
+        seen = hashlib.sha256("\n".join(self.names).encode())
+        for _, numbers in self.burnt.strips():
+            seen.update(numbers.astype("<u2").tobytes())
+        return seen.hexdigest()
+
+
+def lay(found: Classed, ground: Ground, path: Path, over: Laid | None = None) -> Laid:
+    """Lay a layer over ground, or over another layer; `path` is a file that is written.
+
+    Raises:
+        ConfigError: It cannot be brought to the CRS of the ground.
+        MapError: It has a class of that name already.
+    """
+    names = [c.name for c in found.classes]
+    if UNMAPPED in names:
+        raise MapError(f"{found.name} has a class '{UNMAPPED}', which is what has none; rename it")
+    return Laid((*names, UNMAPPED), ground, burnt_classes(found, ground.frame, path), over)
+
+
+def census(laid: Laid) -> tuple[Floats, Ints]:
+    """Return (k,) ground in hectares, and (k,) pixels, of each class; pixels without a CRS."""
+    size, count = np.zeros(laid.nowhere + 1), np.zeros(laid.nowhere + 1, np.int64)
+    for window in laid.windows():
+        flat = laid.numbers(window).ravel()
+        size += np.bincount(flat, sizes_ha(laid.ground.frame, window).ravel(), laid.nowhere + 1)
+        count += np.bincount(flat, minlength=laid.nowhere + 1)
+    return size[:-1], count[:-1]
+
+
+def sizes_ha(frame: Frame, window: Window) -> Floats:
+    """Return (row, col) the ground in hectares of the pixels of a window; 1 without a CRS."""
+    if frame.crs is None:
+        return np.ones(window.shape)
+    return np.broadcast_to(pixels_m2(frame, window) / M2_PER_HA, window.shape)

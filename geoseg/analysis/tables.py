@@ -1,0 +1,184 @@
+"""How does a table of results get into a file, so that it is whole or not there?"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
+
+from geoseg.errors import OutputError
+from geoseg.export.check import LostError
+from geoseg.export.formats import EPOCH
+from geoseg.export.place import check_place, check_unused
+from geoseg.export.single import put, put_bytes
+from geoseg.export.style import add_style
+from geoseg.export.write import Place
+from geoseg.prepare import destination
+from geoseg.runfolder import RunFolder
+
+_DIGITS = "%.10g"
+"""More than is known of an area; fewer than what differs from machine to machine."""
+
+
+def check_table(out: Path, sources: Sequence[str], *, overwrite: bool, shapes: bool) -> None:
+    """Refuse a place where a table could not be written, before any work.
+
+    Args:
+        out: The file.
+        sources: What is read.
+        overwrite: Whether it may be replaced.
+        shapes: Whether the table has geometries, which a .gpkg needs.
+
+    Raises:
+        OutputError: Says why, and what to change.
+    """
+    _check_place(out, sources, (".csv", ".json", *((".gpkg",) if shapes else ())), overwrite)
+
+
+def check_layers(out: Path, sources: Sequence[str], *, overwrite: bool) -> None:
+    """Refuse a place where no GeoPackage could be written; else as `check_table`."""
+    _check_place(out, sources, (".gpkg",), overwrite)
+
+
+def _check_place(
+    out: Path,
+    sources: Sequence[str],
+    endings: tuple[str, ...],
+    overwrite: bool,  # noqa: FBT001  handed on
+) -> None:
+    destination(out, "--out")
+    if out.suffix.lower() not in endings:
+        raise OutputError(
+            f"output '{out}' has the ending '{out.suffix}'; what is written here takes "
+            f"{', '.join(endings)}"
+        )
+    check_place(out, overwrite=overwrite, sources=sources)
+    check_unused(out)
+
+
+def save(table: pd.DataFrame, out: Path, layer: str) -> None:
+    """Write a table as .csv or .json, without geometries, or as .gpkg.
+
+    Args:
+        table: The table; cells that are NaN are empty there.
+        out: The file; one that is there is replaced.
+        layer: What the layer of a .gpkg is called.
+
+    Raises:
+        WriteFailedError: It could not be written; what was there is still there.
+        OutputError: The place is in use.
+    """
+    kind = out.suffix.lower()
+    if kind == ".json":
+        save_json(records(table), out)
+        return
+    with growing(out) as place:
+        if kind == ".gpkg":
+            put_layers(out, place, {layer: table})
+        else:
+            put_bytes(out, place, [as_csv(table).encode()])
+
+
+def save_json(facts: Any, out: Path) -> None:
+    """Write what is JSON-able; else as `save`."""
+    with growing(out) as place:
+        put_bytes(out, place, [(json.dumps(facts, indent=1, allow_nan=False) + "\n").encode()])
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV, without geometries."""
+    text = io.StringIO()
+    _plain(table).to_csv(text, index=False, float_format=_DIGITS, lineterminator="\n")
+    return text.getvalue()
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table, JSON-able, without geometries; None where a cell is empty."""
+    plain = _plain(table).astype(object)
+    found: list[dict[str, Any]] = plain.where(plain.notna(), None).to_dict("records")
+    return found
+
+
+def known(value: float) -> float | None:
+    """Return a number, or None where it is none."""
+    return value if math.isfinite(value) else None
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    if isinstance(table, gpd.GeoDataFrame):
+        return pd.DataFrame(table.drop(columns=table.geometry.name))
+    return table
+
+
+@contextmanager
+def growing(out: Path) -> Iterator[RunFolder]:
+    """Yield where a file grows, and be the only one who writes it."""
+    place = RunFolder.beside(out)
+    place.check_free()
+    place.tidy()
+    if place.continues():
+        raise OutputError(
+            f"{place.path} is an unfinished run of {out.name}; finish or remove it, or give "
+            "another --out"
+        )
+    with place.hold():
+        yield place
+
+
+def put_layers(
+    out: Path,
+    place: Place,
+    layers: Mapping[str, pd.DataFrame],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    style: str = "",
+) -> None:
+    """Write layers, and tables without geometries, to a GeoPackage that is made anew.
+
+    Args:
+        out: The file.
+        place: Where it grows.
+        layers: By name.
+        metadata: Of the first layer.
+        style: QML of the first layer; QGIS takes it.
+
+    Raises:
+        WriteFailedError: It could not be written.
+    """
+
+    def make(part: Path) -> None:
+        # Equal results are equal files; each is flushed once, before it gets its name.
+        pyogrio.set_gdal_config_options(
+            {"OGR_CURRENT_DATE": EPOCH, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
+        )
+        given: dict[str, Any] = {"dataset_options": {"VERSION": "1.3"}}
+        if metadata is not None:
+            given["layer_metadata"] = dict(metadata)
+        for name, table in layers.items():
+            pyogrio.write_dataframe(table, part, layer=name, driver="GPKG", **given)
+            given = {"append": True}
+        if style:
+            with closing(sqlite3.connect(part)) as db, db:
+                db.execute("PRAGMA synchronous = OFF")
+                add_style(db, next(iter(layers)), style, EPOCH)
+
+    put(out, place, make, lambda part, _: _check(part, layers))
+
+
+def _check(part: Path, layers: Mapping[str, pd.DataFrame]) -> None:
+    for name, table in layers.items():
+        found = pyogrio.read_dataframe(part, layer=name)
+        same = records(found) == records(table)
+        if isinstance(table, gpd.GeoDataFrame):
+            same = same and found.geometry.geom_equals(table.geometry.reset_index(drop=True)).all()
+        if not same:
+            raise LostError(f"what was written is not in layer '{name}' of the file")

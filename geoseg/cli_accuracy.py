@@ -1,0 +1,92 @@
+"""`geoseg accuracy`: how right a map is, from points that somebody looked at."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from geoseg.cli_export import MapFile
+from geoseg.cli_options import Json, Overwrite, Quiet
+from geoseg.cli_sample import MapRaster
+from geoseg.offline import harden, load_vectors
+
+if TYPE_CHECKING:
+    from geoseg.analysis.assess import Assessment
+
+
+def accuracy(
+    source: MapFile,
+    points: Annotated[
+        str,
+        typer.Argument(
+            metavar="POINTS", help="What geoseg sample wrote, filled; or points with a reference"
+        ),
+    ],
+    reference_column: Annotated[
+        str, typer.Option("--reference-column", help="Column that tells what is there")
+    ] = "reference",
+    raster: MapRaster = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help=".csv (classes) or .json (everything)  [default: CSV on stdout]"
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Estimate accuracy and areas, with 95 % intervals, from points that were looked at."""
+    harden(source, points, raster)
+    load_vectors()
+    from geoseg.analysis.assess import accuracy as assess
+    from geoseg.analysis.classed import missing, open_classed
+    from geoseg.analysis.tables import as_csv, check_table, save, save_json
+
+    if out is not None:
+        check_table(out, [str(source), points], overwrite=overwrite, shapes=False)
+    found = assess(source, points, reference_column=reference_column, raster=raster)
+    if out is not None and out.suffix.lower() == ".json":
+        save_json(_facts(found), out)
+    elif out is not None:
+        save(found.classes, out, "classes")
+    if as_json:
+        print(json.dumps(_facts(found)))  # noqa: T201
+    elif out is None:
+        print(as_csv(found.classes), end="", flush=True)  # noqa: T201
+    if not quiet:
+        _say(f"{found.points} points, {found.design}")
+        _say(f"points by class of the map (rows) and reference (columns):\n{found.counts}")
+        _say(f"overall accuracy {found.overall:.3f} ± {found.overall_ci95:.3f} (95 %)")
+    for note in found.notes:
+        _say(note)
+    lost = missing(open_classed(source, "MAP"))
+    if lost:
+        _say(f"error: {lost} tiles failed and are missing from {source}")
+    if lost or found.empty:
+        raise typer.Exit(1)
+
+
+def _facts(found: Assessment) -> dict[str, Any]:
+    """Return everything, JSON-able."""
+    from geoseg.analysis.tables import known, records
+
+    return {
+        "overall": known(found.overall),
+        "overall_ci95": known(found.overall_ci95),
+        "points": found.points,
+        "empty": found.empty,
+        "design": found.design,
+        "classes": records(found.classes),
+        "counts": found.counts.to_dict("index"),
+        "matrix": found.matrix.to_dict("index"),
+        "notes": list(found.notes),
+    }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201

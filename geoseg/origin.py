@@ -1,0 +1,64 @@
+"""Which raster was a map made of? It is where it was, or beside the map."""
+
+from __future__ import annotations
+
+from geoseg.access import is_network
+from geoseg.errors import MapError
+from geoseg.export.read import Map
+from geoseg.prepare import open_source
+from geoseg.raster import RasterReader
+from geoseg.whereabouts import find
+
+
+def rasters(found: Map, instead: str | None = None) -> list[str]:
+    """Return where the raster of a map is, or its parts.
+
+    Args:
+        found: The map.
+        instead: Where the user says it is, or one that is to be taken for it.
+
+    Raises:
+        MapError: It is not there, was in memory, or the map does not say what made it.
+    """
+    if instead is not None:
+        return [find(instead, found.path, "another --raster")]
+    known = found.made_by().rasters
+    if not known:
+        raise MapError(f"{found.path} was made of a raster in memory; pass --raster FILE")
+    return [find(path, found.path, "--raster FILE") for path in known]
+
+
+def open_origin(found: Map, instead: str | None = None) -> RasterReader:
+    """Open the raster of a map, with the bands that it was read with.
+
+    Raises:
+        MapError: As `rasters`; or a file that may come from anyone would open the network.
+        RasterError: It is no raster any more, or not on the pixel grid of the map.
+    """
+    paths = rasters(found, instead)
+    if instead is None and any(is_network(path) for path in paths):
+        raise MapError(
+            f"{found.path} was made of {paths[0]}, and a file may not open the network; pass "
+            "--raster with the URL to do so"
+        )
+    asked = found.made_by().asked
+    raster = open_source(paths, asked.get("bands"), asked.get("sensor"))
+    check_grid(found, raster, paths[0])
+    return raster
+
+
+def check_grid(found: Map, raster: RasterReader, name: str) -> None:
+    """Refuse a raster that is not the one of a map.
+
+    Raises:
+        MapError: It is on another pixel grid.
+    """
+    frame, made = raster.frame, found.made_by().frame
+    if (frame.width, frame.height, frame.transform, frame.crs) != (
+        made.width, made.height, made.transform, made.crs
+    ):  # fmt: skip
+        raise MapError(
+            f"{name} is not on the pixel grid of {found.path} ({frame.width} x {frame.height} "
+            f"pixels, the map's raster had {made.width} x {made.height}, or another place or CRS); "
+            "give the raster that it was made of"
+        )

@@ -6,7 +6,8 @@ the affine transform are used, so rotated, sheared, mirrored and south-up raster
 Areas are ellipsoidal: vertices go to the Lambert azimuthal equal-area projection centred on the
 raster, where the planar area of a small-edged ring equals its area on the ellipsoid (Snyder 1987,
 USGS Professional Paper 1395, ch. 24). Perimeters are sums of geodesics (Karney 2013, J. Geodesy
-87:43-55, as in PROJ).
+87:43-55, as in PROJ). A pixel is so small that it is measured as it lies in space, between its four
+corners on the ellipsoid, anywhere on Earth.
 """
 
 from __future__ import annotations
@@ -83,12 +84,11 @@ class Frame:
         """Return (n,) ground area in m2 of pixels around (n, 2) centres; NaN without a CRS."""
         if self.crs is None:
             return np.full(len(centres), np.nan)
-        ground = _ground(self, threading.get_ident())
         corners = np.repeat(centres, 4, axis=0) + np.tile(_CORNERS, (len(centres), 1))
-        plane = ground.plane(self.to_crs(corners)).reshape(-1, 4, 2)
-        across, down = (plane[:, 2] - plane[:, 0]).T, (plane[:, 3] - plane[:, 1]).T
-        area: Floats = np.abs(across[0] * down[1] - across[1] * down[0]) / 2
-        return area * ground.unit_m2
+        corners = _ground(self, threading.get_ident()).space(self.to_crs(corners)).reshape(-1, 4, 3)
+        across, down = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
+        area: Floats = np.linalg.norm(np.cross(across, down), axis=1) / 2
+        return area
 
     def measure(self, geometries_px: NDArray[np.object_]) -> tuple[Floats, Floats]:
         """Measure polygons given in pixel coordinates on the ground.
@@ -171,12 +171,23 @@ class _Ground:
         # Same ellipsoid, same datum: a plain conversion, so no grid or datum shift can slip in.
         self._lonlat_to_laea = pyproj.Proj(laea)
 
-    def plane(self, xy: Floats) -> Floats:
-        """Project (n, 2) CRS coordinates to the equal-area plane."""
-        if self._to_lonlat is None:
-            return xy
-        lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
-        return np.column_stack(self._lonlat_to_laea(lon, lat))
+    def space(self, xy: Floats) -> Floats:
+        """Return (n, 3) metres of (n, 2) CRS coordinates in space, where no plane is torn.
+
+        Those on the ellipsoid, from its centre; NaN where the projection knows no place.
+        """
+        if self._to_lonlat is None or self._geod is None:
+            return np.column_stack((xy * self._unit_m, np.zeros(len(xy))))
+        known = np.array(self._to_lonlat.transform(xy[:, 0], xy[:, 1]))
+        lon, lat = np.radians(np.where(np.isfinite(known), known, np.nan))
+        across = self._geod.a / np.sqrt(1 - self._geod.es * np.sin(lat) ** 2)
+        return np.column_stack(
+            (
+                across * np.cos(lat) * np.cos(lon),
+                across * np.cos(lat) * np.sin(lon),
+                across * (1 - self._geod.es) * np.sin(lat),
+            )
+        )
 
     def measure(self, xy: Floats) -> tuple[Floats, Floats]:
         """Project vertices and measure from each to the next.

@@ -11,16 +11,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pyproj
 from numpy.typing import NDArray
 
 from geoseg.analysis.burnt import Burnt, burnt_classes
 from geoseg.analysis.classed import Classed, grid_of
+from geoseg.analysis.pixelarea import pixels_m2
 from geoseg.aoi import find_area
 from geoseg.errors import GeosegError, MapError
 from geoseg.export.burn import burn, lean
@@ -45,13 +44,6 @@ _PIXELS = 2**20
 
 _ANY_BAND = {"red": 1}
 """Only the data's place is asked for; a role keeps quiet the warning that there are none."""
-
-_CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
-
-_NODES = 512
-_STEP_PX = 64
-"""Ground sizes are computed at so many points along the longer side of a raster, or at every so
-many pixels where it is larger; in between they are interpolated, to 2e-5 at worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,50 +245,4 @@ def sizes_ha(frame: Frame, window: Window) -> Floats:
     """Return (row, col) the ground in hectares of the pixels of a window; 1 without a CRS."""
     if frame.crs is None:
         return np.ones(window.shape)
-    xs, ys, nodes = _sizes_at_nodes(frame)
-    low, high = np.searchsorted(ys, (window.y0 + 0.5, window.y1 - 0.5))
-    near = slice(max(low - 1, 0), high + 1)
-    cols, rows = np.arange(window.x0, window.x1) + 0.5, np.arange(window.y0, window.y1) + 0.5
-    across = np.array([np.interp(cols, xs, line) for line in nodes[near]])
-    above = np.clip(np.searchsorted(ys[near], rows, "right") - 1, 0, max(len(across) - 2, 0))
-    below = np.minimum(above + 1, len(across) - 1)
-    step = np.maximum(ys[near][below] - ys[near][above], 1)
-    t = ((rows - ys[near][above]) / step)[:, None]
-    sizes: Floats = (1 - t) * across[above] + t * across[below]
-    return sizes
-
-
-@lru_cache(maxsize=2)
-def _sizes_at_nodes(frame: Frame) -> tuple[Floats, Floats, Floats]:
-    """Return x and y of nodes, at centres of pixels, and (y, x) the hectares of those pixels."""
-    step = int(np.clip(max(frame.width, frame.height) // _NODES, 1, _STEP_PX))
-    xs, ys = (
-        np.unique(np.append(np.arange(0, size, step), size - 1)) + 0.5
-        for size in (frame.width, frame.height)
-    )
-    centres = np.column_stack([axis.ravel() for axis in np.meshgrid(xs, ys)])
-    hectares = _pixels_m2(frame, centres).reshape(len(ys), len(xs)) / M2_PER_HA
-    # Where a projection knows no place there is no ground.
-    return xs, ys, np.nan_to_num(hectares, posinf=0)
-
-
-def _pixels_m2(frame: Frame, centres: Floats) -> Floats:
-    """Return (n,) ground of pixels; also of those on the other side of the Earth.
-
-    There the plane of `Frame.pixels_m2` is torn; that of the cylindrical equal-area projection is
-    at the poles only, and longitudes can be counted from each pixel.
-    """
-    crs = pyproj.CRS.from_wkt(frame.crs or "")
-    geod, geodetic = crs.get_geod(), crs.geodetic_crs
-    if geod is None or geodetic is None:
-        return frame.pixels_m2(centres)
-    corners = np.repeat(centres, 4, axis=0) + np.tile(_CORNERS, (len(centres), 1))
-    to_lonlat = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
-    lon, lat = (v.reshape(-1, 4) for v in to_lonlat.transform(*frame.to_crs(corners).T))
-    plane = pyproj.Proj({"proj": "cea", "a": geod.a, "b": geod.b})
-    with np.errstate(invalid="ignore"):
-        x = np.radians((lon - lon[:, :1] + 180) % 360 - 180) * geod.a
-        y = plane(np.zeros_like(lat), lat)[1]
-        a, b = (x[:, 2] - x[:, 0], y[:, 2] - y[:, 0]), (x[:, 3] - x[:, 1], y[:, 3] - y[:, 1])
-        area: Floats = np.abs(a[0] * b[1] - a[1] * b[0]) / 2
-    return area
+    return np.broadcast_to(pixels_m2(frame, window) / M2_PER_HA, window.shape)

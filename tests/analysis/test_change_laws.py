@@ -11,11 +11,11 @@ from scenes import GEOREF, UTM, canonical, classes_image, examples, seeds, truth
 
 from geoseg import ArrayRaster, segment
 from geoseg.analysis.changes.aligned import UNSEEN, Date, align, common_classes
-from geoseg.analysis.changes.ground import pixels_m2
 from geoseg.analysis.changes.matrix import Matrix, transition_matrix
 from geoseg.analysis.changes.polygons import BothDates, backend_of, legend_of, name_of
 from geoseg.analysis.changes.seen import Seen, beyond_ha, common_ground, pixel_of, valid_at
 from geoseg.analysis.classed import open_classed
+from geoseg.analysis.pixelarea import pixels_m2
 from geoseg.frame import Frame, horizontal_wkt
 from geoseg.window import Window
 

@@ -26,7 +26,7 @@ def opened(path, folder, raster=None):
 @pytest.mark.parametrize(
     ("frame", "within"),
     [
-        (Frame(300, 200, Affine(10, 3, 5e5, -2, -10, 5e6), horizontal_wkt(UTM)), 1e-9),
+        (Frame(300, 200, Affine(10, 3, 5e5, -2, -10, 5e6), horizontal_wkt(UTM)), 1e-8),
         (Frame(900, 700, Affine(0.01, 0, 7, 0, -0.01, 61), horizontal_wkt("EPSG:4326")), 1e-7),
         (Frame(3000, 2000, Affine(0.02, 0, 7, 0, -0.02, 80), horizontal_wkt("EPSG:4326")), 3e-5),
         (Frame(500, 700, Affine(1e4, 0, -2e6, 0, -1e4, 4e6), horizontal_wkt("EPSG:3857")), 1e-5),

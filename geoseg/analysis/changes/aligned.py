@@ -71,7 +71,7 @@ class Aligned:
 
     def strips(self, *which: int) -> Iterator[tuple[Window, list[Codes], Mask]]:
         """Yield whole rows from top to bottom: numbers of some dates, and what is asked for."""
-        for window in _rows(self.frame):
+        for window in held_rows(self.frame):
             wanted = np.ones(window.shape, bool)
             if self.asked is not None:
                 wanted = self.asked.read(window) > 0
@@ -181,7 +181,7 @@ def _hide(seen: Seen, grid: Frame, path: Path) -> str:
         lost = _burnt(path.with_suffix(".lost.tif"), grid, _lost(seen, grid))
     digest = hashlib.sha256()
     with lean(), rasterio.open(path, "r+") as target:
-        for window in _rows(grid):
+        for window in held_rows(grid):
             where = RasterioWindow(0, window.y0, grid.width, window.height)
             codes = target.read(1, window=where)
             hidden = np.zeros(codes.shape, bool)
@@ -201,7 +201,7 @@ def _hide(seen: Seen, grid: Frame, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _rows(grid: Frame) -> Iterator[Window]:
+def held_rows(grid: Frame) -> Iterator[Window]:
     """Yield whole rows from top to bottom, as many as are held at once."""
     rows = max(1, HELD_PX // grid.width)
     for y in range(0, grid.height, rows):

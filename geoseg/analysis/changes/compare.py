@@ -40,12 +40,12 @@ from geoseg.analysis.classed import CLASS_COLUMN
 from geoseg.aoi import find_area
 from geoseg.backends import Backend
 from geoseg.config import Finish, ModelOptions
-from geoseg.errors import ConfigError, GeosegError, OutputError
+from geoseg.errors import ConfigError, GeosegError
 from geoseg.export.place import check_output
 from geoseg.export.table import LAYER, Target
 from geoseg.export.write import write_layers
 from geoseg.prepare import destination, listed, words_asked
-from geoseg.runfolder import RunFolder
+from geoseg.runfolder import RunFolder, alone
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -245,7 +245,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         pair = of_rasters(str(before), str(after), how, access, progress)
     drawing = {"tile": tile, "aoi": aoi, **finish.words(), **means}
     wish = Wish(final, unchanged, tolerance, drawing)
-    with _place(final) as place:
+    with alone(final) as place:
         return _compare(pair, wish, place, progress, keeper)
 
 
@@ -268,21 +268,6 @@ def _check_numbers(tolerance: float, finish: Finish) -> None:
             f"--columns: '{odd}' is of a raster's light, which change has not; one of: "
             f"{', '.join(_COLUMNS)}"
         )
-
-
-@contextmanager
-def _place(final: Path) -> Iterator[RunFolder]:
-    """Yield where the output grows, and be the only one who makes it."""
-    place = RunFolder.beside(final)
-    place.check_free()
-    place.tidy()
-    if place.continues():
-        raise OutputError(
-            f"{place.path} is an unfinished run of geoseg segment; finish or remove it, or give "
-            "another --out"
-        )
-    with place.hold():
-        yield place
 
 
 def _compare(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.analysis.changes.aligned import UNSEEN, Aligned
-from geoseg.analysis.changes.ground import pixels_m2
+from geoseg.analysis.pixelarea import pixels_m2
 from geoseg.export.table import Layer
 from geoseg.frame import Floats
 

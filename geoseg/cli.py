@@ -48,6 +48,7 @@ from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_report import report
 from geoseg.cli_rerun import rerun
 from geoseg.cli_sample import sample
+from geoseg.cli_series import series
 from geoseg.cli_stats import stats
 from geoseg.cli_status import status
 from geoseg.errors import INCOMPLETE, ConfigError, GeosegError
@@ -340,6 +341,7 @@ def demo(
 app.command()(status)
 app.command()(export)
 app.command()(change)
+app.command()(series)
 app.command()(evaluate)
 app.command()(rerun)
 app.command()(stats)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.access import is_local
-from geoseg.errors import ConfigError, MapError, OutputError
+from geoseg.errors import ConfigError, MapError
 from geoseg.export.place import FORMATS, check_output, check_place
 from geoseg.export.read import Map, open_map
 from geoseg.export.table import Target
@@ -20,7 +18,7 @@ from geoseg.geotiff import open_raster, taken
 from geoseg.mosaic import files
 from geoseg.origin import check_grid, open_origin, rasters
 from geoseg.prepare import destination, open_source
-from geoseg.runfolder import RunFolder
+from geoseg.runfolder import RunFolder, alone
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +72,7 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> Exported:
         check_place(to, overwrite=wishes.overwrite, sources=sources, option="--to")
         found.made_by()
     failed = found.failed()
-    with _place(to) as place:
+    with alone(to, "--to") as place:
         if kind in FORMATS.values():
             write_layers(_target(to, found), found.layer(), failed, place)
         else:
@@ -150,21 +148,6 @@ def _check_heeded(kind: str, wishes: Wishes) -> None:
 def _target(to: Path, found: Map) -> Target:
     recipe = "{}" if found.recipe is None else found.recipe.text
     return Target(to, found.crs, found.legend, recipe)
-
-
-@contextmanager
-def _place(to: Path) -> Iterator[RunFolder]:
-    """Yield where a file grows, and be the only one who writes it."""
-    place = RunFolder.beside(to)
-    place.check_free()
-    place.tidy()
-    if place.continues():
-        raise OutputError(
-            f"{place.path} is an unfinished run of {to.name}; finish or remove it, or give another "
-            "--to"
-        )
-    with place.hold():
-        yield place
 
 
 def _frame(found: Map, raster: str | None) -> Frame:

@@ -175,6 +175,29 @@ class RunFolder:
                     self.path.rmdir()
 
 
+@contextmanager
+def alone(output: Path, option: str = "--out") -> Iterator[RunFolder]:
+    """Yield where a file grows that no run makes, and be the only one who writes it.
+
+    Args:
+        output: The file.
+        option: Names it, for messages.
+
+    Raises:
+        OutputError: Another is at work here, or an unfinished run is.
+    """
+    place = RunFolder.beside(output)
+    place.check_free()
+    place.tidy()
+    if place.continues():
+        raise OutputError(
+            f"{place.path} is an unfinished run of {output.name}; finish or remove it, or give "
+            f"another {option}"
+        )
+    with place.hold():
+        yield place
+
+
 def _where(path: Path) -> str | None:
     """Return the folder that a run folder names, if tiles are there; or None."""
     with suppress(OSError, ValueError, TypeError, KeyError):

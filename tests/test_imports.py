@@ -45,8 +45,8 @@ LAYERS = (
      "plotting", "webmap"),
     ("preview", "demo", "qgis", "qgis_profile"),
     ("cli", "cli_accuracy", "cli_change", "cli_evaluate", "cli_export", "cli_models", "cli_options",
-     "cli_progress", "cli_qgis", "cli_report", "cli_rerun", "cli_sample", "cli_stats", "cli_status",
-     "__main__"),
+     "cli_progress", "cli_qgis", "cli_report", "cli_rerun", "cli_sample", "cli_series", "cli_stats",
+     "cli_status", "__main__"),
 )  # fmt: skip
 """From the bottom to the top. Inside a layer modules may use each other, but not in a circle."""
 

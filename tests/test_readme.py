@@ -2,13 +2,16 @@
 
 import re
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from geoseg import cli
 from geoseg.demo import TILE, sample_tile
@@ -31,6 +34,16 @@ def folder(tmp_path, monkeypatch):
         target.write(wide)
         for number, role in enumerate(("blue", "green", "red", "nir", "swir1", "swir2"), 1):
             target.set_band_description(number, role)
+    for name in ("earlier", "2019", "2020", "2021"):
+        shutil.copy(tmp_path / "scene.tif", tmp_path / f"{name}.tif")
+    x0, y0, x1, y1 = source.bounds
+    halves = [shapely.box(x0, y0, (x0 + x1) / 2, y1), shapely.box((x0 + x1) / 2, y0, x1, y1)]
+    for file, column, values in (
+        ("districts", "name", ["west", "east"]),
+        ("reference", "class", ["forest", "water"]),
+    ):
+        layer = gpd.GeoDataFrame({column: values}, geometry=halves, crs=source.crs)
+        layer.to_file(tmp_path / f"{file}.gpkg")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

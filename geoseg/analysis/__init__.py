@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from geoseg.analysis.evaluation.report import Evaluation
     from geoseg.analysis.figures import explore, plot
     from geoseg.analysis.form import save_sample
+    from geoseg.analysis.hydroperiod.whole import series
     from geoseg.analysis.landscape import stats
     from geoseg.analysis.reporting import report
 
@@ -30,6 +31,7 @@ _HOME = {
     "report": "geoseg.analysis.reporting",
     "sample": "geoseg.analysis.design",
     "save_sample": "geoseg.analysis.form",
+    "series": "geoseg.analysis.hydroperiod.whole",
     "stats": "geoseg.analysis.landscape",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "report",
     "sample",
     "save_sample",
+    "series",
     "stats",
 ]
 

@@ -19,6 +19,9 @@ STRIP_PIXELS = 2**22
 
 STRIP_ROWS = 512
 
+BLOCK_PIXELS = 2**17
+"""Most pixels of a block in the file: large ones, read again and again, scatter the heap."""
+
 CACHE_BYTES = 64 * 2**20
 """What GDAL keeps of blocks."""
 
@@ -58,7 +61,8 @@ def burn(
     sums = [empty[y1 - y0] for y0, y1 in every]
     profile = {
         "driver": "GTiff", "width": frame.width, "height": frame.height, "count": 1,
-        "dtype": dtype, "blockysize": every[0][1], "bigtiff": "IF_SAFER", "sparse_ok": True,
+        "dtype": dtype, "bigtiff": "IF_SAFER", "sparse_ok": True,
+        "blockysize": min(every[0][1], max(1, BLOCK_PIXELS // frame.width)),
         # A place of its own, so that none is missed; that of the map comes with the page.
         "transform": Affine.scale(2),
     }  # fmt: skip

@@ -8,7 +8,7 @@ nodata. Names are in the metadata of the band (`CLASS_1`, ...), colours in its c
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.export.burn import burn, lean, strips
+from geoseg.export.burn import Strip, burn, lean, strips
 from geoseg.export.check import LostError
 from geoseg.export.read import Map
 from geoseg.export.single import put
@@ -46,18 +46,44 @@ def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
         MapError: The map cannot be read.
     """
 
+    def fill(folder: Path) -> tuple[Path, list[int]]:
+        burnt = folder / "burnt.tif"
+        sums = burn(burnt, frame, _dtype(found.legend), _painted(found, frame))
+        page = folder / "burnt.vrt"
+        page.write_bytes(_page(burnt.name, frame, found.legend))
+        return page, sums
+
+    put_cog(final, place, fill, strips(frame))
+
+
+def put_cog(
+    final: Path,
+    place: Place,
+    fill: Callable[[Path], tuple[Path, list[int]]],
+    rows: Sequence[Strip],
+) -> None:
+    """Write a cloud-optimised GeoTIFF of what a raster holds.
+
+    Args:
+        final: The file.
+        place: Where it grows.
+        fill: Writes the raster into a folder; returns it, and a checksum (CRC-32) of all bands
+            for each strip.
+        rows: The strips, from top to bottom.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+
     def make(part: Path) -> list[int]:
         with lean():
-            return fill(part)
+            return copy(part)
 
-    def fill(part: Path) -> list[int]:
+    def copy(part: Path) -> list[int]:
         try:
-            burnt = part.with_name("burnt.tif")
-            sums = burn(burnt, frame, _dtype(found.legend), _painted(found, frame))
-            page = part.with_name("burnt.vrt")
-            page.write_bytes(_page(burnt.name, frame, found.legend))
+            whole, sums = fill(part.parent)
             rasterio.shutil.copy(
-                page,
+                whole,
                 part,
                 driver="COG",
                 compress="DEFLATE",
@@ -69,7 +95,7 @@ def write_cog(final: Path, found: Map, frame: Frame, place: Place) -> None:
             raise OSError(str(error.__cause__ or error)) from error
         return sums
 
-    put(final, place, make, lambda part, sums: _check(part, sums, frame))
+    put(final, place, make, lambda part, sums: _check(part, sums, rows))
 
 
 def _dtype(legend: Legend) -> str:
@@ -121,7 +147,7 @@ def _page(burnt: str, frame: Frame, legend: Legend) -> bytes:
     return page
 
 
-def _check(part: Path, sums: list[int], frame: Frame) -> None:
+def _check(part: Path, sums: list[int], rows: Sequence[Strip]) -> None:
     """Compare a closed file with what was burnt.
 
     Raises:
@@ -129,9 +155,9 @@ def _check(part: Path, sums: list[int], frame: Frame) -> None:
     """
     try:
         with rasterio.open(part) as source:
-            for (y0, y1), wanted in zip(strips(frame), sums, strict=True):
-                where = RasterioWindow(0, y0, frame.width, y1 - y0)
-                if zlib.crc32(source.read(1, window=where).tobytes()) != wanted:
+            for (y0, y1), wanted in zip(rows, sums, strict=True):
+                where = RasterioWindow(0, y0, source.width, y1 - y0)
+                if zlib.crc32(source.read(window=where).tobytes()) != wanted:
                     raise LostError(f"rows {y0}..{y1} are not in the file as they were burnt")
     except RasterioError as error:
         raise LostError(f"what was written cannot be read back: {error}") from error

@@ -121,8 +121,8 @@ def _least(own: Ints, around: Ints, pair: int, owners: Owners) -> NDArray[np.flo
     """
     one, other = own[:, pair], own[:, pair + 2]
     # Where a polygon is held back on both sides, its two rings become one.
-    may = (around[:, pair] == around[:, pair + 2]) & (around[:, 1 - pair] < 0)
-    at = np.flatnonzero(may & (around[:, 3 - pair] < 0) & (one >= 0) & (other >= 0))
+    may = (around[:, pair] == around[:, pair + 2]) & (one >= 0) & (other >= 0)
+    at = np.flatnonzero(may)
     one, other = one[at], other[at]
     alike = owners.cls[one] == owners.cls[other]
     alike &= owners.feature[one] != owners.feature[other]

@@ -172,6 +172,9 @@ def test_objects_have_their_ids_and_outlines(maps, tmp_path):
     grown = found[found["status"] == "grown"].iloc[0]
     assert grown["iou"] == pytest.approx(100 / 140)
     assert not found["partial"].any()
+    assert len(change(*maps).object_features()) == len(found)
+    with pytest.raises(ConfigError, match="holds no objects"):
+        change(*maps, out=tmp_path / "c.fgb").object_features()
     # With more tolerance, growth and shrinking are no news.
     calm = change(*maps, out=tmp_path / "d.gpkg", tolerance=0.5)
     assert calm.objects["same"] == 3
@@ -465,7 +468,7 @@ def test_what_cannot_be_compared_is_refused(maps, tmp_path, spoil, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"legend": "forest, hut"}, "--legend is for rasters"),
+        ({"legend": "forest, hut"}, r"--legend \(or --prompt\) is for rasters"),
         ({"threshold": 0.3}, "--threshold is for rasters"),
         ({"tolerance": 1.5}, "--tolerance 1.5 is outside 0..1"),
         ({"columns": "means"}, "--columns: 'means'"),

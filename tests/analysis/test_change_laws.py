@@ -11,7 +11,7 @@ from scenes import GEOREF, UTM, canonical, classes_image, examples, seeds, truth
 
 from geoseg import ArrayRaster, segment
 from geoseg.analysis.changes.aligned import UNSEEN, Date, align, common_classes
-from geoseg.analysis.changes.matrix import transition_matrix
+from geoseg.analysis.changes.matrix import Matrix, transition_matrix
 from geoseg.analysis.changes.polygons import BothDates, backend_of, legend_of, name_of
 from geoseg.analysis.changes.seen import Seen, beyond_ha, common_ground, pixel_of, valid_at
 from geoseg.analysis.classed import open_classed
@@ -101,6 +101,16 @@ def test_polygons_are_the_transitions_in_any_tiling(random, tile, unchanged, tmp
     assert set(ha.index) == {name_of(aligned, t) for t in wanted}
     for transition in wanted:
         np.testing.assert_allclose(ha[name_of(aligned, transition)], matrix.ha[transition], 1e-6)
+
+
+def test_doubt_is_change_from_and_to_nothing():
+    def of(px):
+        return Matrix(("unmapped", "a", "b"), np.zeros((3, 3)), np.array(px), 0.0)
+
+    assert not of([[0, 0, 0], [0, 9, 5], [0, 5, 9]]).is_doubtful
+    assert of([[9, 4, 3], [4, 9, 5], [0, 5, 9]]).is_doubtful
+    # With one class there is nothing else to become.
+    assert not of([[9, 4, 0], [4, 9, 0], [0, 0, 0]]).is_doubtful
 
 
 def test_ground_outside_of_what_was_looked_at_is_no_change(tmp_path):

@@ -32,7 +32,7 @@ Codes = NDArray[np.unsignedinteger]
 UNSEEN = 2**16 - 1
 """What a pixel holds that a date has not seen; 0 is ground without a class."""
 
-HELD_PX = 2**20
+HELD_PX = 2**18
 """About so many pixels of a date are held at once: sums over them take 8 bytes each."""
 
 
@@ -68,7 +68,7 @@ class Aligned:
 
     def strips(self, *which: int) -> Iterator[tuple[Window, list[Codes], Mask]]:
         """Yield whole rows from top to bottom: numbers of some dates, and what is asked for."""
-        for window in _rows(self.frame):
+        for window in held_rows(self.frame):
             wanted = np.ones(window.shape, bool)
             if self.asked is not None:
                 wanted = self.asked.read(window) > 0
@@ -176,7 +176,7 @@ def _hide(seen: Seen, grid: Frame, path: Path) -> str:
         lost = _burnt(path.with_suffix(".lost.tif"), grid, _lost(seen, grid))
     digest = hashlib.sha256()
     with lean(), rasterio.open(path, "r+") as target:
-        for window in _rows(grid):
+        for window in held_rows(grid):
             where = RasterioWindow(0, window.y0, grid.width, window.height)
             codes = target.read(1, window=where)
             hidden = np.zeros(codes.shape, bool)
@@ -196,7 +196,7 @@ def _hide(seen: Seen, grid: Frame, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _rows(grid: Frame) -> Iterator[Window]:
+def held_rows(grid: Frame) -> Iterator[Window]:
     """Yield whole rows from top to bottom, as many as are held at once."""
     rows = max(1, HELD_PX // grid.width)
     for y in range(0, grid.height, rows):

@@ -5,21 +5,17 @@ two dates -> burnt on one grid -> matrix -> polygons -> objects -> written
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from geoseg.access import Access
 from geoseg.analysis.changes.aligned import Aligned, Date, align, common_classes
+from geoseg.analysis.changes.drawing import Wish, draw, failed_of, features_of, recipe_of
 from geoseg.analysis.changes.given import (
-    SIDES,
     Pair,
     Segmenting,
     check_two,
@@ -27,20 +23,16 @@ from geoseg.analysis.changes.given import (
     of_rasters,
     told,
 )
-from geoseg.analysis.changes.matrix import transition_matrix
+from geoseg.analysis.changes.matrix import Matrix, transition_matrix
+from geoseg.analysis.changes.objects import LAYER as OBJECTS
 from geoseg.analysis.changes.objects import (
     TOLERANCE,
     Objects,
     compare_objects,
-    in_crs,
     object_layer,
 )
 from geoseg.analysis.changes.polygons import (
-    BothDates,
-    Transition,
-    backend_of,
     legend_of,
-    name_of,
 )
 from geoseg.analysis.changes.seen import beyond_ha, seen_of
 from geoseg.analysis.changes.shift import Shift, measure_shift
@@ -48,20 +40,16 @@ from geoseg.analysis.classed import CLASS_COLUMN
 from geoseg.aoi import find_area
 from geoseg.backends import Backend
 from geoseg.config import Finish, ModelOptions
-from geoseg.errors import ConfigError, GeosegError, OutputError, ResumeMismatchError
+from geoseg.errors import ConfigError, GeosegError
 from geoseg.export.place import check_output
-from geoseg.export.read import open_map
-from geoseg.export.style import class_style
-from geoseg.export.table import LAYER, Failed, Layer, Target
+from geoseg.export.table import LAYER, Target
 from geoseg.export.write import write_layers
 from geoseg.prepare import destination, listed, words_asked
-from geoseg.run import segment
-from geoseg.runfolder import RunFolder
+from geoseg.runfolder import RunFolder, alone
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
-    import pyarrow as pa
 
     from geoseg.legend import Legend
     from geoseg.progress import Progress
@@ -108,6 +96,18 @@ class Change:
     def features(self) -> gpd.GeoDataFrame:
         """Return the polygons of change: the columns of a map, `before` and `after`."""
         return _read(self.path, LAYER)
+
+    def object_features(self) -> gpd.GeoDataFrame:
+        """Return what became of each object: status, ids and hectares before and after, IoU.
+
+        Raises:
+            ConfigError: The output is no GeoPackage, or no class is counted.
+        """
+        if self.path.suffix.lower() != ".gpkg" or not self.objects:
+            raise ConfigError(
+                f"{self.path} holds no objects: a .gpkg does, where a class of kind object occurs"
+            )
+        return _read(self.path, OBJECTS)
 
 
 def _read(path: Path, layer: str) -> gpd.GeoDataFrame:
@@ -199,6 +199,9 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
     """
     layers = check_two(before, after)
     final, keeper = destination(out)
+    if out is None:
+        # Only there objects have a place.
+        final = final.with_suffix(".gpkg")
     options = {
         "backend": backend,
         "models": models,
@@ -211,7 +214,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
     }
     _check(
         layers=layers,
-        of_rasters={"legend": legend, "maps": maps, **options},
+        of_rasters={"legend (or --prompt)": legend, "maps": maps, **options},
         of_layers={"before_raster": before_raster, "after_raster": after_raster},
     )
     finish = Finish.build(
@@ -241,8 +244,8 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         )
         pair = of_rasters(str(before), str(after), how, access, progress)
     drawing = {"tile": tile, "aoi": aoi, **finish.words(), **means}
-    wish = _Wish(final, unchanged, tolerance, drawing)
-    with _place(final) as place:
+    wish = Wish(final, unchanged, tolerance, drawing)
+    with alone(final) as place:
         return _compare(pair, wish, place, progress, keeper)
 
 
@@ -267,32 +270,8 @@ def _check_numbers(tolerance: float, finish: Finish) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Wish:
-    final: Path
-    unchanged: bool
-    tolerance: float
-    drawing: Mapping[str, Any]
-    """What is asked of `geoseg.segment` for the polygons."""
-
-
-@contextmanager
-def _place(final: Path) -> Iterator[RunFolder]:
-    """Yield where the output grows, and be the only one who makes it."""
-    place = RunFolder.beside(final)
-    place.check_free()
-    place.tidy()
-    if place.continues():
-        raise OutputError(
-            f"{place.path} is an unfinished run of geoseg segment; finish or remove it, or give "
-            "another --out"
-        )
-    with place.hold():
-        yield place
-
-
 def _compare(
-    pair: Pair, wish: _Wish, place: RunFolder, progress: Progress | None, keeper: Any
+    pair: Pair, wish: Wish, place: RunFolder, progress: Progress | None, keeper: Any
 ) -> Change:
     classes = common_classes(pair.layers)
     aoi = wish.drawing["aoi"]
@@ -305,16 +284,16 @@ def _compare(
         aligned = align(dates, classes, pair.grid, work, area)
         matrix = transition_matrix(aligned)
         wanted = matrix.occurring(unchanged=wish.unchanged)
-        drawn = _draw(aligned, wanted, wish, work, told(progress, "change"))
+        drawn = draw(aligned, wanted, wish, work, told(progress, "change"))
         objects = compare_objects(aligned, pair.layers, work, wish.tolerance)
-        failed = _failed(pair, drawn)
+        failed = failed_of(pair, drawn)
         target = Target(
-            wish.final, pair.grid.crs, legend_of(aligned, wanted), _recipe(drawn, pair, wish)
+            wish.final, pair.grid.crs, legend_of(aligned, wanted), recipe_of(drawn, pair, wish)
         )
         more = [matrix.layer()]
         if any(c.kind == "object" for c in classes):
             more.insert(0, object_layer(objects, pair.layers, classes, pair.grid))
-        count = write_layers(target, _layer(drawn, aligned, wanted), failed, place, more)
+        count = write_layers(target, features_of(drawn, aligned, wanted), failed, place, more)
     shift = _shift(dates)
     return Change(
         wish.final,
@@ -324,7 +303,7 @@ def _compare(
         objects.counts(),
         objects.not_compared,
         shift,
-        _notes(pair, dates, shift, objects),
+        _notes(pair, dates, shift, (aligned, matrix, objects)),
         tuple(name for name, *_ in failed),
         keeper,
     )
@@ -344,97 +323,18 @@ def _work(place: RunFolder) -> Iterator[Path]:
     shutil.rmtree(work)
 
 
-def _draw(
-    aligned: Aligned,
-    wanted: Sequence[Transition],
-    wish: _Wish,
-    work: Path,
-    progress: Progress | None,
-) -> Path:
-    """Have the engine draw transitions; returns the map it made."""
-    drawn = work / "change.parquet"
-    height, width = aligned.frame.window.shape
-    facts = {
-        "shape": [2, height, width],
-        "classes": list(aligned.names),
-        "before": aligned.digests[0],
-        "after": aligned.digests[1],
-    }
-    run = partial(
-        segment,
-        BothDates(aligned.frame, aligned.dates[0], aligned.dates[1], facts),
-        legend_of(aligned, wanted),
-        out=drawn,
-        backend=backend_of(aligned, wanted),
-        overlap=0,
-        overwrite=True,
-        keep_run_folder=True,
-        progress=progress,
-        **wish.drawing,
-    )
-    try:
-        run()
-    except ResumeMismatchError:
-        # Another comparison was stopped here: to look pairs up again costs little.
-        run(fresh=True)
-    return drawn
-
-
-def _recipe(drawn: Path, pair: Pair, wish: _Wish) -> str:
-    """Return what made the map: the engine's recipe, and what was asked for in words.
-
-    The later raster is named as the raster: the map is on its grid, and is shown on it.
-    """
-    facts = json.loads(open_map(drawn).made_by().text)
-    asked = {**pair.asked, "unchanged": wish.unchanged, "tolerance": wish.tolerance}
-    later = pair.layers[1].map
-    if later is not None and later.recipe is not None:
-        for number, path in enumerate(later.recipe.rasters):
-            facts[f"raster.source.{number}"] = {"path": path}
-        known = {k: later.recipe.asked[k] for k in ("bands", "sensor") if k in later.recipe.asked}
-        facts["asked"] |= known
-    return json.dumps({**facts, "change": asked}, sort_keys=True)
-
-
-def _layer(drawn: Path, aligned: Aligned, wanted: Sequence[Transition]) -> Layer:
-    """Return polygons with what they were and became."""
-    import pyarrow as pa
-
-    found = open_map(drawn)
-    names = aligned.names
-    ends = {name_of(aligned, (a, b)): (names[a], names[b]) for a, b in wanted}
-    *columns, geometry = found.fields
-    fields = pa.schema([*columns, ("before", pa.string()), ("after", pa.string()), geometry])
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in found.batches():
-            both = [ends[name] for name in batch.column("class").to_pylist()]
-            sides = [pa.array([side[k] for side in both], pa.string()) for k in (0, 1)]
-            yield pa.RecordBatch.from_arrays(
-                [*batch.columns[:-1], *sides, batch.columns[-1]], schema=fields
-            )
-
-    return Layer(LAYER, "MultiPolygon", fields, batches(), class_style(found.legend))
-
-
-def _failed(pair: Pair, drawn: Path) -> Failed:
-    """Return the tiles of either date that are missing, and those of change, if any."""
-    failed = open_map(drawn).failed()
-    for layer, side in zip(pair.layers, SIDES, strict=True):
-        for name, reason, outline in [] if layer.map is None else layer.map.failed():
-            [moved] = in_crs(np.array([outline], object), layer.crs, pair.grid.crs)
-            failed.append((f"{side} {name}", reason, moved))
-    return failed
-
-
 def _shift(dates: Sequence[Date]) -> Shift | None:
     before, after = (date.seen.raster for date in dates)
     return None if before is None or after is None else measure_shift(before, after)
 
 
 def _notes(
-    pair: Pair, dates: Sequence[Date], shift: Shift | None, objects: Objects
+    pair: Pair,
+    dates: Sequence[Date],
+    shift: Shift | None,
+    found: tuple[Aligned, Matrix, Objects],
 ) -> tuple[str, ...]:
+    aligned, matrix, objects = found
     notes = [note for date in dates for note in date.seen.notes]
     frames = [layer.frame for layer in pair.layers]
     if frames[0] is not None and frames[0] != pair.grid:
@@ -452,6 +352,11 @@ def _notes(
         notes.append(f"{pair.layers[1].name} has no grid: compared on that of the earlier date")
     if shift is not None and (warning := shift.warning()):
         notes.append(warning)
+    if matrix.is_doubtful and all(c.kind == "cover" for c in aligned.classes):
+        notes.append(
+            "most of the change is to or from ground of no class, which may be doubt and no "
+            "change: look for more classes, or lower --threshold"
+        )
     if sum(objects.not_compared):
         notes.append(
             f"{objects.not_compared[0]} objects before and {objects.not_compared[1]} after are not "

@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 SIDES = ("before", "after")
 
+CLOUDY = "_clouds"
+"""What the name of a map of clouds ends in; it lies beside the map of the same date."""
+
 _VECTORS = {*FORMATS, ".shp", ".json", ".gml", ".kml", ".sqlite", ".gdb", ".zip"}
 """Endings of layers; what ends otherwise is a raster."""
 
@@ -90,7 +93,7 @@ class Segmenting:
             return None
         alike = ("models", "bands", "sensor", "aoi", "tile", "overlap")
         options = {"backend": masker, **{k: self.options.get(k) for k in alike}}
-        return replace(self, legend=CLOUDS, options=options, suffix="_clouds")
+        return replace(self, legend=CLOUDS, options=options, suffix=CLOUDY)
 
 
 def is_layer(source: object) -> bool:
@@ -162,24 +165,51 @@ def of_rasters(
     bands, sensor = how.options.get("bands"), how.options.get("sensor")
     rasters = [open_source(source, bands, sensor, access) for source in sources]
     check_overlap(rasters[0].frame, rasters[1].frame, [str(s) for s in sources])
-    hows = [how, *([] if (masking := how.of_clouds()) is None else [masking])]
-    # What is there is looked at before anything is made.
-    known = [
-        [_found(s, r, side, one) for s, r, side in zip(sources, rasters, SIDES, strict=True)]
-        for one in hows
-    ]
-    for one, found in zip(hows, known, strict=True):
-        for source, side, there in zip(sources, SIDES, found, strict=True):
-            _make(source, side, one, there, access, progress)
-    made = [[open_classed(one.path(side), side.upper()) for side in SIDES] for one in hows]
-    clouds = made[1] if masking else (None, None)
+    layers, clouds = segmented(sources, rasters, SIDES, how, access, progress)
     return Pair(
-        (made[0][0], made[0][1]),
+        (layers[0], layers[1]),
         rasters[1].frame,
         (rasters[0], rasters[1]),
         {**_words(after, how), "source": words_of(source=[before, after])["source"]},
         (clouds[0], clouds[1]),
     )
+
+
+def segmented(
+    sources: Sequence[str | Path],
+    rasters: Sequence[RasterReader],
+    sides: Sequence[str],
+    how: Segmenting,
+    access: Access,
+    progress: Progress | None = None,
+) -> tuple[list[Classed], list[Classed] | list[None]]:
+    """Segment rasters with the same words; maps that are there, and are these, are taken.
+
+    Args:
+        sources: What each raster is called.
+        rasters: The same, open.
+        sides: What the map of each is called.
+        how: Words and options.
+        access: What rasters may reach for.
+        progress: Is told of each.
+
+    Returns:
+        Their maps, and those of their clouds; None for each where clouds are not asked for.
+
+    Raises:
+        GeosegError: One cannot be segmented, or its map not be written.
+    """
+    hows = [how, *([] if (masking := how.of_clouds()) is None else [masking])]
+    # What is there is looked at before anything is made.
+    known = [
+        [_found(s, r, side, one) for s, r, side in zip(sources, rasters, sides, strict=True)]
+        for one in hows
+    ]
+    for one, found in zip(hows, known, strict=True):
+        for source, side, there in zip(sources, sides, found, strict=True):
+            _make(source, side, one, there, access, progress)
+    made = [[open_classed(one.path(side), side.upper()) for side in sides] for one in hows]
+    return made[0], made[1] if masking else [None] * len(sides)
 
 
 def _make(

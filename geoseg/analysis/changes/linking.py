@@ -31,6 +31,23 @@ class Extent:
     m2: Floats
     """(n + 1,) ground of the compared pixels."""
 
+    @classmethod
+    def none(cls, count: int) -> Extent:
+        """Return that of things of which nothing was counted yet."""
+        nothing = np.zeros(count + 1, np.int64)
+        return cls(nothing, nothing.copy(), np.zeros(count + 1))
+
+    def add(self, things: NDArray[np.integer], compared: Mask, m2: Floats) -> None:
+        """Add pixels: (row, col) number of the thing at each, whether it counts, its ground."""
+        starts = _runs(things)
+        number = things.ravel()[starts]
+        length = np.diff(np.r_[starts, things.size])
+        counted = np.add.reduceat(compared.ravel(), starts, dtype=np.int64)
+        ground = np.add.reduceat((m2 * compared).ravel(), starts)
+        mine = number > 0
+        for total, values in ((self.whole_px, length), (self.px, counted), (self.m2, ground)):
+            np.add.at(total, number[mine], values[mine])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
@@ -90,42 +107,26 @@ def shared(strips: Iterable[Strip], counts: tuple[int, int]) -> Shared:
         strips: All rows of a grid, in any order.
         counts: Numbers of things before and after.
     """
-    sizes = [_sized(count) for count in counts]
+    sizes = [Extent.none(count) for count in counts]
     pairs = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for strip in strips:
         for things, size in zip((strip.before, strip.after), sizes, strict=True):
-            _measure(things, strip, size)
-        pairs.append(_meetings(strip))
+            size.add(things, strip.compared, strip.m2)
+        pairs.append(meetings(strip.before, strip.after, strip.compared))
     a, b, px = (np.concatenate(part) for part in zip(*pairs, strict=True))
     return Shared(sizes[0], sizes[1], *sum_by_pair(a, b, px))
 
 
-def _sized(count: int) -> Extent:
-    none = np.zeros(count + 1, np.int64)
-    return Extent(none, none.copy(), np.zeros(count + 1))
-
-
-def _measure(things: NDArray[np.integer], strip: Strip, size: Extent) -> None:
-    """Add the pixels of a strip to what is known of things."""
-    starts = _runs(things)
-    number = things.ravel()[starts]
-    length = np.diff(np.r_[starts, things.size])
-    compared = np.add.reduceat(strip.compared.ravel(), starts, dtype=np.int64)
-    ground = np.add.reduceat((strip.m2 * strip.compared).ravel(), starts)
-    mine = number > 0
-    for total, values in ((size.whole_px, length), (size.px, compared), (size.m2, ground)):
-        np.add.at(total, number[mine], values[mine])
-
-
-def _meetings(strip: Strip) -> tuple[Ints, Ints, Ints]:
-    """Return which things share pixels of a strip that are compared, and how many."""
-    meet = (strip.before > 0) & (strip.after > 0) & strip.compared
-    before, after = strip.before[meet].astype(np.int64), strip.after[meet].astype(np.int64)
-    if len(before) == 0:
-        return before, after, before
-    new = np.r_[True, (before[1:] != before[:-1]) | (after[1:] != after[:-1])]
-    starts = np.flatnonzero(new)
-    return sum_by_pair(before[starts], after[starts], np.diff(np.r_[starts, len(before)]))
+def meetings(
+    before: NDArray[np.integer], after: NDArray[np.integer], compared: Mask
+) -> tuple[Ints, Ints, Ints]:
+    """Return which things share pixels that are compared, and how many; all are (row, col)."""
+    meet = (before > 0) & (after > 0) & compared
+    one, other = before[meet].astype(np.int64), after[meet].astype(np.int64)
+    if len(one) == 0:
+        return one, other, one
+    starts = np.flatnonzero(np.r_[True, (one[1:] != one[:-1]) | (other[1:] != other[:-1])])
+    return sum_by_pair(one[starts], other[starts], np.diff(np.r_[starts, len(one)]))
 
 
 def _runs(things: NDArray[np.integer]) -> Ints:

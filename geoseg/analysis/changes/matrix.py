@@ -38,6 +38,14 @@ class Matrix:
     not_compared_ha: float
     """Hectares that one date or both have not seen."""
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether there are several classes, and most change is to or from none of them."""
+        changed = self.px.sum() - np.trace(self.px)
+        unmapped = self.px[0, 1:].sum() + self.px[1:, 0].sum()
+        several = np.count_nonzero(self.px[1:].any(axis=1) | self.px[:, 1:].any(axis=0)) > 1
+        return bool(several and 2 * unmapped > changed)
+
     def occurring(self, *, unchanged: bool) -> list[tuple[int, int]]:
         """Return the transitions that there are, those of classes in order before unmapped."""
         order = [*range(1, len(self.names)), 0]

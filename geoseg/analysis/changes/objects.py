@@ -110,7 +110,7 @@ def compare_objects(
         if land_class.kind == "cover":
             continue
         things = [
-            _burnt(layer, land_class.name, aligned.frame, folder / f"things{k}.tif")
+            burnt_things(layer, land_class.name, aligned.frame, folder / f"things{k}.tif")
             for k, layer in enumerate(layers)
         ]
         strips = strips_of(aligned, dates, (things[0].burnt, things[1].burnt))
@@ -133,16 +133,19 @@ def compare_objects(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Things:
+class Things:
+    """The polygons of one class on a grid."""
+
     burnt: Burnt
+    """Position in the layer, from 1, of the polygon at each pixel."""
     number: Ints
     """Positions of the class's polygons in their layer, from 1."""
     outside: Ints
     """Of those that reach beyond the grid."""
 
 
-def _burnt(layer: Classed, name: str, frame: Frame, path: Path) -> _Things:
-    """Burn the positions of the polygons of one class."""
+def burnt_things(layer: Classed, name: str, frame: Frame, path: Path) -> Things:
+    """Burn the positions of the polygons of one class into a raster."""
     wanted = next((k for k, c in enumerate(layer.classes) if c.name == name), -1)
     mine, outside = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
 
@@ -161,7 +164,7 @@ def _burnt(layer: Classed, name: str, frame: Frame, path: Path) -> _Things:
             first += len(batch.id)
 
     burn(path, frame, "uint32", painted())
-    return _Things(Burnt(path, frame), np.concatenate(mine), np.concatenate(outside))
+    return Things(Burnt(path, frame), np.concatenate(mine), np.concatenate(outside))
 
 
 def strips_of(
@@ -252,7 +255,7 @@ def _batches(
     import pyarrow as pa
 
     rows = objects.rows
-    named = _ids(layers[0], rows["before"]), _ids(layers[1], rows["after"])
+    named = ids_at(layers[0], rows["before"]), ids_at(layers[1], rows["after"])
     split = int((rows["after"] > 0).sum())
     for side, part, key in ((1, slice(split), "after"), (0, slice(split, None), "before")):
         mine = rows[part]
@@ -278,7 +281,7 @@ def _batches(
             )
 
 
-def _ids(layer: Classed, positions: Ints) -> Ints:
+def ids_at(layer: Classed, positions: Ints) -> Ints:
     """Return the ids of polygons at positions from 1; 0 of position 0."""
     wanted, place = np.unique(positions, return_inverse=True)
     ids = np.zeros(len(wanted), np.int64)

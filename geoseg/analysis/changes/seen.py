@@ -82,9 +82,17 @@ def seen_of(
             f"{layer.name} was made with --mask-clouds, and does not say where clouds were: there "
             "it counts as unmapped; compare the rasters, or leave out such ground with --aoi"
         )
-    outlines = np.array([outline for *_, outline in layer.map.failed()], object)
-    failed = in_pixels(outlines, layer.crs, grid, layer.name)[0] if len(outlines) else outlines
+    failed = _failed(layer, grid)
+    if clouds is not None:
+        failed = np.concatenate((failed, _failed(clouds, grid)))
     return Seen(raster, _common(looked), failed, clouds, tuple(notes))
+
+
+def _failed(layer: Classed, grid: Frame) -> Geometries:
+    """Return tiles that are missing in a map, as polygons in pixels of a grid."""
+    missing = [] if layer.map is None else layer.map.failed()
+    outlines = np.array([outline for *_, outline in missing], object)
+    return in_pixels(outlines, layer.crs, grid, layer.name)[0] if len(outlines) else outlines
 
 
 def outline(made: Frame, grid: Frame, name: str) -> Geometries:

@@ -48,7 +48,7 @@ def accuracy(
     from geoseg.analysis.tables import as_csv, check_table, save, save_json
 
     if out is not None:
-        check_table(out, [str(source), points], overwrite=overwrite, shapes=False)
+        check_table(out, [str(source), points], overwrite=overwrite)
     found = assess(source, points, reference_column=reference_column, raster=raster)
     if out is not None and out.suffix.lower() == ".json":
         save_json(_facts(found), out)

@@ -125,10 +125,10 @@ def change(
     harden(before, after, before_raster, after_raster, trusted=trust_input)
     load_vectors()
     from geoseg.analysis.changes.compare import change as compare
-    from geoseg.analysis.changes.written import check_table, write_table
+    from geoseg.analysis.tables import check_table, save
 
     if matrix is not None:
-        check_table(matrix, "--matrix", overwrite=overwrite)
+        check_table(matrix, option="--matrix", overwrite=overwrite)
     with telling(quiet=quiet, as_json=False) as progress:
         found = compare(
             before,
@@ -163,7 +163,7 @@ def change(
             progress=interrupts.heeding(progress),
         )
     if matrix is not None:
-        write_table(found.matrix, matrix)
+        save(found.matrix.reset_index(), matrix)
     if as_json:
         print(json.dumps(_facts(found)))  # noqa: T201
     elif not quiet:

@@ -75,11 +75,11 @@ def evaluate(
     harden(map_, reference, aoi)
     load_vectors()
     from geoseg.analysis import evaluate as judge
-    from geoseg.analysis.evaluation.output import as_csv, check_out, save
+    from geoseg.analysis.tables import as_csv, check_table, save, save_json
 
     if out is not None:
         read = [place.partition("|")[0] for place in (map_, reference, aoi) if place is not None]
-        check_out(out, read, overwrite=overwrite)
+        check_table(out, read, overwrite=overwrite)
     found = judge(
         map_,
         reference,
@@ -91,13 +91,15 @@ def evaluate(
         boundary=boundary,
         seam_px=seam,
     )
-    if out is not None:
-        save(found, out)
+    if out is not None and out.suffix.lower() == ".json":
+        save_json(found.nested(), out)
+    elif out is not None:
+        save(found.table, out)
     if as_json:
         # One object, and the event that the plugin of QGIS waits for.
         print(json.dumps({"event": "result", **found.nested()}))  # noqa: T201
     elif out is None:
-        print(as_csv(found), end="")  # noqa: T201
+        print(as_csv(found.table), end="")  # noqa: T201
     if not quiet:
         _say(found.words())
         for note in found.notes:

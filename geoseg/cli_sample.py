@@ -61,9 +61,9 @@ def sample(
     from geoseg.analysis.design import Plan
     from geoseg.analysis.design import sample as draw
     from geoseg.analysis.form import save_sample
-    from geoseg.analysis.tables import check_layers
+    from geoseg.analysis.tables import check_table
 
-    check_layers(out, [str(source), strata], overwrite=overwrite)
+    check_table(out, [str(source), strata], overwrite=overwrite, kinds=(".gpkg",))
     plan = Plan(n, allocation, target_se, _accuracies(expected), min_per_class, seed)
     found = draw(source, plan, strata=strata, raster=raster)
     save_sample(found, out)

@@ -55,7 +55,8 @@ def stats(
     if out is not None:
         read = [str(source), *([] if zones is None else [zones])]
         shapes = zones is not None and (by is None or ZONE in by)
-        check_table(out, read, overwrite=overwrite, shapes=shapes)
+        kinds = (".csv", ".json", *((".gpkg",) if shapes else ()))
+        check_table(out, read, overwrite=overwrite, kinds=kinds)
     table = measure(source, zones, by=by, zone_column=zone_column)
     if out is not None:
         save(table, out, "areas")

@@ -15,8 +15,9 @@ from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.analysis.classed import UNMAPPED
 from geoseg.analysis.design import REFERENCE, Design
-from geoseg.analysis.tables import growing, put_layers
+from geoseg.analysis.tables import put_layers
 from geoseg.export.style import as_qml
+from geoseg.runfolder import alone
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -40,7 +41,7 @@ def save_sample(found: Sample, out: Path) -> None:
         WriteFailedError: It could not be written; what was there is still there.
         OutputError: The place is in use.
     """
-    with growing(out) as place:
+    with alone(out) as place:
         put_layers(
             out,
             place,

@@ -26,7 +26,6 @@ from geoseg.analysis.page.opening import Key, alarm, keys, map_figure, title_of
 from geoseg.analysis.page.picture import check_drawing, picture_of
 from geoseg.analysis.page.recipe import recipe_section, short, when_changed
 from geoseg.analysis.page.sources import AREA, CHANGE, DESIGN, SAMPLE, sources
-from geoseg.analysis.tables import growing
 from geoseg.errors import GeosegError, MapError, OutputError, RasterError
 from geoseg.export.place import check_place
 from geoseg.export.read import Map, open_map
@@ -37,6 +36,7 @@ from geoseg.origin import open_origin
 from geoseg.overview import overview
 from geoseg.prepare import destination
 from geoseg.raster import RasterReader
+from geoseg.runfolder import alone
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -121,7 +121,7 @@ def report(  # noqa: PLR0913
         picture,
     )
     body = list(_body(found, source, told))
-    with growing(target) as place:
+    with alone(target) as place:
         put_bytes(target, place, [page(told.title, body)])
     return Report(target, tuple(_missing(found, told)))
 

@@ -6,8 +6,8 @@ import io
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,49 +23,44 @@ from geoseg.export.single import put, put_bytes
 from geoseg.export.style import add_style
 from geoseg.export.write import Place
 from geoseg.prepare import destination
-from geoseg.runfolder import RunFolder
+from geoseg.runfolder import alone
 
 _DIGITS = "%.10g"
 """More than is known of an area; fewer than what differs from machine to machine."""
 
 
-def check_table(out: Path, sources: Sequence[str], *, overwrite: bool, shapes: bool) -> None:
+def check_table(
+    out: Path,
+    sources: Sequence[str] = (),
+    *,
+    option: str = "--out",
+    overwrite: bool,
+    kinds: tuple[str, ...] = (".csv", ".json"),
+) -> None:
     """Refuse a place where a table could not be written, before any work.
 
     Args:
         out: The file.
         sources: What is read.
+        option: Names the file, for messages.
         overwrite: Whether it may be replaced.
-        shapes: Whether the table has geometries, which a .gpkg needs.
+        kinds: Endings that it may have.
 
     Raises:
         OutputError: Says why, and what to change.
+        ConfigError: Likewise, of its name.
     """
-    _check_place(out, sources, (".csv", ".json", *((".gpkg",) if shapes else ())), overwrite)
-
-
-def check_layers(out: Path, sources: Sequence[str], *, overwrite: bool) -> None:
-    """Refuse a place where no GeoPackage could be written; else as `check_table`."""
-    _check_place(out, sources, (".gpkg",), overwrite)
-
-
-def _check_place(
-    out: Path,
-    sources: Sequence[str],
-    endings: tuple[str, ...],
-    overwrite: bool,  # noqa: FBT001  handed on
-) -> None:
-    destination(out, "--out")
-    if out.suffix.lower() not in endings:
+    destination(out, option)
+    if out.suffix.lower() not in kinds:
         raise OutputError(
-            f"output '{out}' has the ending '{out.suffix}'; what is written here takes "
-            f"{', '.join(endings)}"
+            f"{option} {out} has the ending '{out.suffix}'; what is written here takes "
+            f"{', '.join(kinds)}"
         )
-    check_place(out, overwrite=overwrite, sources=sources)
+    check_place(out, overwrite=overwrite, sources=sources, option=option)
     check_unused(out)
 
 
-def save(table: pd.DataFrame, out: Path, layer: str) -> None:
+def save(table: pd.DataFrame, out: Path, layer: str = "table") -> None:
     """Write a table as .csv or .json, without geometries, or as .gpkg.
 
     Args:
@@ -81,7 +76,7 @@ def save(table: pd.DataFrame, out: Path, layer: str) -> None:
     if kind == ".json":
         save_json(records(table), out)
         return
-    with growing(out) as place:
+    with alone(out) as place:
         if kind == ".gpkg":
             put_layers(out, place, {layer: table})
         else:
@@ -90,7 +85,7 @@ def save(table: pd.DataFrame, out: Path, layer: str) -> None:
 
 def save_json(facts: Any, out: Path) -> None:
     """Write what is JSON-able; else as `save`."""
-    with growing(out) as place:
+    with alone(out) as place:
         put_bytes(out, place, [(json.dumps(facts, indent=1, allow_nan=False) + "\n").encode()])
 
 
@@ -117,21 +112,6 @@ def _plain(table: pd.DataFrame) -> pd.DataFrame:
     if isinstance(table, gpd.GeoDataFrame):
         return pd.DataFrame(table.drop(columns=table.geometry.name))
     return table
-
-
-@contextmanager
-def growing(out: Path) -> Iterator[RunFolder]:
-    """Yield where a file grows, and be the only one who writes it."""
-    place = RunFolder.beside(out)
-    place.check_free()
-    place.tidy()
-    if place.continues():
-        raise OutputError(
-            f"{place.path} is an unfinished run of {out.name}; finish or remove it, or give "
-            "another --out"
-        )
-    with place.hold():
-        yield place
 
 
 def put_layers(

@@ -511,7 +511,7 @@ def test_maps_of_other_legends_or_places_are_refused(maps, tmp_path):
 
 
 def test_a_table_that_could_not_be_written_is_refused_first(maps, run, tmp_path):
-    for name, message in (("m.xlsx", "no known ending"), ("no/m.csv", "does not exist")):
+    for name, message in (("m.xlsx", "takes .csv, .json"), ("no/m.csv", "does not exist")):
         code, _, err = run("change", *maps, "--out", tmp_path / "c.gpkg", "--matrix",
                            tmp_path / name)  # fmt: skip
         assert code == 2

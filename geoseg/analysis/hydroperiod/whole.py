@@ -17,7 +17,6 @@ import numpy as np
 from geoseg.access import Access
 from geoseg.analysis.changes.given import Segmenting
 from geoseg.analysis.changes.objects import ids_at
-from geoseg.analysis.changes.written import check_table
 from geoseg.analysis.classed import CLASS_COLUMN
 from geoseg.analysis.hydroperiod.counted import FARTHEST_D, SOURCE, Thresholds
 from geoseg.analysis.hydroperiod.events import find_events
@@ -28,6 +27,7 @@ from geoseg.analysis.hydroperiod.rasters import Growing, check_rasters, class_pa
 from geoseg.analysis.hydroperiod.stack import Stack, choose_class, stack
 from geoseg.analysis.hydroperiod.table import Told, write_told
 from geoseg.analysis.hydroperiod.tally import Tally
+from geoseg.analysis.tables import check_table
 from geoseg.aoi import find_area
 from geoseg.errors import ConfigError
 from geoseg.export.burn import lean
@@ -255,7 +255,7 @@ class _Wish:
         """Refuse outputs that could not be written in the end, before any work."""
         check_rasters(self.final, inputs, overwrite=overwrite)
         if self.table is not None:
-            check_table(self.table, "--table", overwrite=overwrite)
+            check_table(self.table, option="--table", overwrite=overwrite)
         if self.ponds is not None:
             check_output(self.ponds, overwrite=overwrite, crs="", sources=inputs, option="--ponds")
 

@@ -334,7 +334,7 @@ def test_an_incomplete_map_ends_with_1(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--out", "t.xlsx"), "figures are written to .csv or .json"),
+        (("--out", "t.xlsx"), "takes .csv, .json"),
         (("--match", "c0"), "--match 'c0' is no pair"),
         (("--class", "barn"), "no class of the map is in the reference"),
         (("--class-column", "kind"), "no column 'kind'"),

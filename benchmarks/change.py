@@ -15,15 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +27,7 @@ import numpy as np
 import rasterio
 import shapely
 from affine import Affine
+from scaling import alone, watched
 from scipy import ndimage
 
 import geoseg
@@ -269,33 +266,20 @@ def block_map(size: int, date: int, folder: Path) -> Path:
     return mapped(path, NAMES)
 
 
-def alone(work: Any, *arguments: Any) -> Any:
-    """Work in a process of its own: the peak of a child begins at what its parent holds."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as helper:
-        return helper.submit(work, *arguments).result()
-
-
 def memory(size: int, folder: Path) -> dict[str, Any]:
     """Compare maps of blocks with the command, and look at its peak."""
     maps = [alone(block_map, size, date, folder) for date in (0, 1)]
     command = [sys.executable, "-m", "geoseg.cli", "change", *map(str, maps), "--quiet", "--json"]
     command += ["--out", str(folder / f"change{size}.gpkg")]
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        text = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"geoseg ended with {process.returncode}")
-    seconds = time.perf_counter() - start
-    report = json.loads(text)
+    report = watched(command)
+    seconds = report["wall_s"]
     order = ["unmapped", *NAMES, "hut"]
     matrix = np.array([[report["matrix_ha"][a][b] for b in order] for a in order])
     for path in maps:
         path.with_suffix(".tif").unlink()
     return {
         "size": size,
-        "peak_mb": round(usage.ru_maxrss / 1024, 1),
+        "peak_mb": round(report["peak_mb"], 1),
         "seconds": round(seconds, 1),
         "megapixels_per_s": round(size * size / 1e6 / seconds, 1),
         "polygons": report["features"],

@@ -82,6 +82,11 @@ def segment(path: Path, prompt: str, out: Path, workers: int) -> dict[str, Any]:
     """Run the command; returns its own report, wall seconds and peak memory in MB."""
     command = [sys.executable, "-m", "geoseg.cli", "segment", str(path), "--prompt", prompt]
     command += ["--out", str(out), "--overwrite", "--json", "--workers", str(workers)]
+    return watched(command)
+
+
+def watched(command: list[str]) -> dict[str, Any]:
+    """Run a command of geoseg with --json; returns its report, wall seconds and peak memory."""
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         text = process.stdout.read() if process.stdout else ""
@@ -95,14 +100,17 @@ def segment(path: Path, prompt: str, out: Path, workers: int) -> dict[str, Any]:
     return report
 
 
+def alone(work: Any, *arguments: Any) -> Any:
+    """Work in a process of its own: the peak of a child begins at what its parent holds."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as helper:
+        return helper.submit(work, *arguments).result()
+
+
 def measure(size: int, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Measure one size."""
     path = folder / f"scene{size}.tif"
-    # In processes of their own: the peak of a child begins at what its parent holds.
-    alone = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, alone) as helper:
-        helper.submit(draw, path, size).result()
-    with ProcessPoolExecutor(1, alone) as helper:
+    alone(draw, path, size)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as helper:
         # Read before and after: the machine's speed drifts.
         before = helper.submit(read_plainly, path).result()
         report = segment(path, args.prompt, folder / "map.gpkg", args.workers)

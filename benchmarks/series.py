@@ -12,14 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +23,7 @@ import numpy as np
 import rasterio
 import shapely
 from affine import Affine
+from scaling import alone, watched
 
 import geoseg
 from geoseg import Instances, LandClass, Legend, Pixels
@@ -144,12 +140,6 @@ def worst(found: Sequence[float], wanted: Sequence[float]) -> float:
     return max((abs(a / b - 1) if b else float(a != b)) for a, b in pairs)
 
 
-def alone(work: Any, *arguments: Any) -> Any:
-    """Work in a process of its own: the peak of a child begins at what its parent holds."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as helper:
-        return helper.submit(work, *arguments).result()
-
-
 def counted(size: int, dates: int, folder: Path) -> dict[str, Any]:
     """Count maps with the command, and look at its peak."""
     maps = [alone(mapped, folder, size, date) for date in range(dates)]
@@ -157,22 +147,15 @@ def counted(size: int, dates: int, folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "geoseg.cli", "series", *map(str, maps), "--quiet", "--json"]
     command += ["--out", str(folder / f"size{size}.tif"), "--table", str(table)]
     command += ["--ponds", str(folder / f"ponds{size}.gpkg")]
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        text = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"geoseg ended with {process.returncode}")
-    seconds = time.perf_counter() - start
-    report = json.loads(text)
+    report = watched(command)
+    seconds = report["wall_s"]
     class_ha, water_ha, ponds = truth(size, dates)
     for path in maps:
         path.with_suffix(".tif").unlink()
     return {
         "size": size,
         "dates": dates,
-        "peak_mb": round(usage.ru_maxrss / 1024, 1),
+        "peak_mb": round(report["peak_mb"], 1),
         "seconds": round(seconds, 1),
         "megapixels_per_s": round(dates * size * size / 1e6 / seconds, 1),
         "ponds": [report["ponds"], ponds],

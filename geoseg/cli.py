@@ -42,8 +42,9 @@ from geoseg.cli_options import (
     Tile,
     TrustInput,
     Workers,
+    asked,
 )
-from geoseg.cli_progress import event, telling
+from geoseg.cli_progress import event, say, telling
 from geoseg.cli_qgis import app as qgis_app
 from geoseg.cli_report import report
 from geoseg.cli_rerun import rerun
@@ -55,7 +56,6 @@ from geoseg.errors import INCOMPLETE, ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
 
 if TYPE_CHECKING:
-    from geoseg.legend import Legend
     from geoseg.run import Run
 
 app = typer.Typer(
@@ -213,7 +213,7 @@ def segment(
         )
         run = run_segment(
             raster,
-            _asked(prompt, legend),
+            asked(prompt, legend),
             out=out,
             backend=backend,
             models=models,
@@ -273,12 +273,14 @@ def plan(
     from geoseg.config import RunConfig
     from geoseg.estimate import plan as run_plan
 
-    asked = _asked(prompt, legend)
-    if asked is None:
+    wanted = asked(prompt, legend)
+    if wanted is None:
         raise ConfigError('say what to look for: --prompt "forest, water" or --legend FILE')
-    config = RunConfig.build(legend=asked, tile=tile, overlap=overlap, workers=workers, batch=batch)
+    config = RunConfig.build(
+        legend=wanted, tile=tile, overlap=overlap, workers=workers, batch=batch
+    )
     access = Access(trust_input=trust_input, keep_going=keep_going)
-    found = run_plan(raster, asked, config, bands=bands, sensor=sensor, access=access, aoi=aoi)
+    found = run_plan(raster, wanted, config, bands=bands, sensor=sensor, access=access, aoi=aoi)
     if as_json:
         print(json.dumps(asdict(found)))  # noqa: T201
         return
@@ -334,8 +336,8 @@ def demo(
         run = run_demo(folder, progress)
     _report(run, as_json=False, quiet=quiet)
     if not quiet:
-        _say(f"asked for: {', '.join(c.name for c in LEGEND.classes)}")
-        _say(f"look at {folder / 'demo.png'}; open {run.path} in QGIS")
+        say(f"asked for: {', '.join(c.name for c in LEGEND.classes)}")
+        say(f"look at {folder / 'demo.png'}; open {run.path} in QGIS")
 
 
 app.command()(status)
@@ -350,20 +352,6 @@ app.command()(accuracy)
 app.command()(report)
 app.add_typer(models_app, name="models")
 app.add_typer(qgis_app, name="qgis")
-
-
-def _asked(prompt: str | None, legend: str | None) -> Legend | None:
-    from geoseg.legend import Legend
-
-    if prompt is not None and legend is not None:
-        raise ConfigError("--prompt and --legend are both given; pass either one")
-    if prompt is not None:
-        return Legend.parse(prompt)
-    return None if legend is None else Legend.load(legend)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
 
 
 def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
@@ -382,23 +370,23 @@ def _report(run: Run, *, as_json: bool, quiet: bool) -> None:
             seconds={k: round(v, 3) for k, v in run.seconds.items()},
         )
     elif not quiet:
-        _say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
+        say(f"{run.count} polygons from {run.tiles} tiles in {run.path}")
         for line in _sieved(run.sieved):
-            _say(line)
+            say(line)
         for model in run.models:
-            _say(f"weights of {model['source']}: {model['licence']}")
+            say(f"weights of {model['source']}: {model['licence']}")
         if run.count == 0:
-            _say(
+            say(
                 "nothing found: no pixel reaches the threshold, none is valid (see --bands), or "
                 "all is below --min-area"
             )
         # A note given twice for a tile is counted once: the line tells of tiles.
         said = Counter(note for notes in run.notes.values() for note in dict.fromkeys(notes))
         for note, count in said.items():
-            _say(f"{count} {'tile' if count == 1 else 'tiles'}: {note}")
+            say(f"{count} {'tile' if count == 1 else 'tiles'}: {note}")
     if not run.complete:
         name, reason = next(iter(run.failed.items()))
-        _say(
+        say(
             f"error: {len(run.failed)} of {run.tiles} tiles failed and are missing from the map "
             f"(see failed_tiles); the first is {name}: {reason}. Run the same with "
             "--retry-failed to try them again"
@@ -430,7 +418,7 @@ def main() -> None:
         except GeosegError as error:
             if interrupts.came():
                 raise
-            _say("error: " + " ".join(str(error).split()))
+            say("error: " + " ".join(str(error).split()))
             sys.exit(error.exit_code)
         finally:
             if not interrupts.came():

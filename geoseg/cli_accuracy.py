@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from geoseg.cli_export import MapFile
 from geoseg.cli_options import Json, Overwrite, Quiet
+from geoseg.cli_progress import say
 from geoseg.cli_sample import MapRaster
 from geoseg.offline import harden, load_vectors
 
@@ -59,14 +59,14 @@ def accuracy(
     elif out is None:
         print(as_csv(found.classes), end="", flush=True)  # noqa: T201
     if not quiet:
-        _say(f"{found.points} points, {found.design}")
-        _say(f"points by class of the map (rows) and reference (columns):\n{found.counts}")
-        _say(f"overall accuracy {found.overall:.3f} ± {found.overall_ci95:.3f} (95 %)")
+        say(f"{found.points} points, {found.design}")
+        say(f"points by class of the map (rows) and reference (columns):\n{found.counts}")
+        say(f"overall accuracy {found.overall:.3f} ± {found.overall_ci95:.3f} (95 %)")
     for note in found.notes:
-        _say(note)
+        say(note)
     lost = missing(open_classed(source, "MAP"))
     if lost:
-        _say(f"error: {lost} tiles failed and are missing from {source}")
+        say(f"error: {lost} tiles failed and are missing from {source}")
     if lost or found.empty:
         raise typer.Exit(1)
 
@@ -86,7 +86,3 @@ def _facts(found: Assessment) -> dict[str, Any]:
         "matrix": found.matrix.to_dict("index"),
         "notes": list(found.notes),
     }
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201

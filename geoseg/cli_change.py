@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,11 @@ import typer
 from geoseg import interrupts
 from geoseg.cli_options import (
     Aoi,
+    BackendOfRasters,
     Bands,
+    CloudsOfRasters,
+    Column,
+    CompositeOfRasters,
     Json,
     KeepGoing,
     LegendFile,
@@ -21,16 +24,15 @@ from geoseg.cli_options import (
     Prompt,
     Quiet,
     Sensor,
+    ThresholdOfRasters,
     TrustInput,
     Workers,
+    asked,
 )
-from geoseg.cli_progress import telling
-from geoseg.errors import ConfigError
+from geoseg.cli_progress import say, telling
 from geoseg.offline import harden, load_vectors
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from geoseg.analysis.changes.compare import Change
 
 
@@ -52,20 +54,12 @@ def change(
     ] = None,
     prompt: Prompt = None,
     legend: LegendFile = None,
-    backend: Annotated[
-        str | None, typer.Option(help="For rasters, as segment  [default: spectral]")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="For rasters: least score, as segment")
-    ] = None,
+    backend: BackendOfRasters = None,
+    threshold: ThresholdOfRasters = None,
     bands: Bands = None,
     sensor: Sensor = None,
-    composite: Annotated[
-        str | None, typer.Option(help="For rasters: roles that models see, as segment")
-    ] = None,
-    mask_clouds: Annotated[
-        str | None, typer.Option(help="For rasters: backend that knows cloud and shadow: csmask")
-    ] = None,
+    composite: CompositeOfRasters = None,
+    mask_clouds: CloudsOfRasters = None,
     maps: Annotated[
         Path | None,
         typer.Option("--maps", help="Folder for the maps of two rasters  [default: that of --out]"),
@@ -77,9 +71,7 @@ def change(
     after_raster: Annotated[
         str | None, typer.Option("--after-raster", help="Raster of the map AFTER, if it does not")
     ] = None,
-    column: Annotated[
-        str, typer.Option("--column", help="Column of the classes in layers of others")
-    ] = "class",
+    column: Column = "class",
     aoi: Aoi = None,
     unchanged: Annotated[
         bool, typer.Option("--unchanged", help="Draw what stayed the same class, too")
@@ -133,7 +125,7 @@ def change(
         found = compare(
             before,
             after,
-            _asked(prompt, legend),
+            asked(prompt, legend),
             out=out,
             unchanged=unchanged,
             tolerance=tolerance,
@@ -169,53 +161,30 @@ def change(
     elif not quiet:
         _tell(found)
     if not found.complete:
-        _say(
+        say(
             f"error: {len(found.failed)} tiles are missing in a map and were not compared (see "
             f"failed_tiles); the first is {found.failed[0]}"
         )
         raise typer.Exit(1)
 
 
-def _asked(prompt: str | None, legend: str | None) -> Any:
-    from geoseg.legend import Legend
-
-    if prompt is not None and legend is not None:
-        raise ConfigError("--prompt and --legend are both given; pass either one")
-    if prompt is not None:
-        return Legend.parse(prompt)
-    return None if legend is None else Legend.load(legend)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
-
-
 def _tell(found: Change) -> None:
+    from geoseg.analysis.tables import aligned
+
     for note in found.notes:
-        _say(f"note: {note}")
+        say(f"note: {note}")
     if found.shift is not None:
-        _say(str(found.shift))
-    _say("hectares, before (rows) and after (columns), before any least area:")
-    for line in _aligned(found.matrix):
-        _say(f"  {line}")
-    _say(f"not compared: {found.not_compared_ha:.2f} ha")
+        say(str(found.shift))
+    say("hectares, before (rows) and after (columns), before any least area:")
+    head = ["", *map(str, found.matrix.columns)]
+    rows = [[str(name), *(f"{v:.2f}" for v in ha)] for name, *ha in found.matrix.itertuples()]
+    for line in aligned([head, *rows]):
+        say(f"  {line}")
+    say(f"not compared: {found.not_compared_ha:.2f} ha")
     if found.objects:
         counted = ", ".join(f"{n} {name}" for name, n in found.objects.items())
-        _say(f"objects: {counted}")
-    _say(f"{found.count} polygons of change in {found.path}")
-
-
-def _aligned(matrix: pd.DataFrame) -> list[str]:
-    """Return the lines of a table whose columns stand below each other."""
-    head = ["", *map(str, matrix.columns)]
-    rows = [[str(name), *(f"{v:.2f}" for v in row)]
-            for name, row in zip(matrix.index, matrix.to_numpy(), strict=True)]  # fmt: skip
-    widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:],
-                                                                        strict=True))])
-        for row in (head, *rows)
-    ]  # fmt: skip
+        say(f"objects: {counted}")
+    say(f"{found.count} polygons of change in {found.path}")
 
 
 def _facts(found: Change) -> dict[str, Any]:

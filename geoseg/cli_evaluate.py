@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from geoseg import interrupts
 from geoseg.cli_options import Json, Overwrite, Quiet
+from geoseg.cli_progress import say
 from geoseg.errors import ConfigError
 from geoseg.offline import harden, load_vectors
 
@@ -101,11 +101,11 @@ def evaluate(
     elif out is None:
         print(as_csv(found.table), end="")  # noqa: T201
     if not quiet:
-        _say(found.words())
+        say(found.words())
         for note in found.notes:
-            _say(f"note: {note}")
+            say(f"note: {note}")
     if not found.complete:
-        _say(
+        say(
             f"error: {found.failed_tiles} tiles of the map failed and do not count: the figures "
             "are of the rest"
         )
@@ -122,7 +122,3 @@ def _matches(text: str | None) -> dict[str, str]:
             )
         found[reference] = mapped
     return found
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from geoseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from geoseg.legend import Legend
 
 Rasters = Annotated[
     list[str],
@@ -71,3 +76,34 @@ Memory = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: weights must be here")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output")]
+
+BackendOfRasters = Annotated[
+    str | None, typer.Option("--backend", help="For rasters, as segment  [default: spectral]")
+]
+ThresholdOfRasters = Annotated[
+    float | None, typer.Option("--threshold", help="For rasters: least score, as segment")
+]
+CompositeOfRasters = Annotated[
+    str | None,
+    typer.Option("--composite", help="For rasters: roles that models see, as segment"),
+]
+CloudsOfRasters = Annotated[
+    str | None,
+    typer.Option("--mask-clouds", help="For rasters: backend that knows cloud and shadow: csmask"),
+]
+Column = Annotated[str, typer.Option("--column", help="Column of the classes in layers of others")]
+
+
+def asked(prompt: str | None, legend: str | None) -> Legend | None:
+    """Return the legend that is asked for by --prompt or --legend; None where neither is given.
+
+    Raises:
+        ConfigError: Both are given, or one is no legend.
+    """
+    from geoseg.legend import Legend
+
+    if prompt is not None and legend is not None:
+        raise ConfigError("--prompt and --legend are both given; pass either one")
+    if prompt is not None:
+        return Legend.parse(prompt)
+    return None if legend is None else Legend.load(legend)

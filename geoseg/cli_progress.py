@@ -37,6 +37,11 @@ def telling(*, quiet: bool, as_json: bool) -> Iterator[Progress | None]:
         yield _lines()
 
 
+def say(text: str) -> None:
+    """Print a line for people, on stderr."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
 def event(kind: str, **facts: Any) -> None:
     """Print a line of JSON on stdout."""
     print(json.dumps({"event": kind, **facts}), flush=True)  # noqa: T201

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from geoseg.cli_progress import say
+
 app = typer.Typer(no_args_is_help=True, help="The QGIS plugin: install.")
 
 
@@ -40,16 +42,12 @@ def install(
         print(qgis_profile.install(one, executable))  # noqa: T201
         if enable:
             for file in qgis_profile.enable(one):
-                _say(f"switched on in {file}")
-    _say(f"the plugin runs {executable}; in QGIS it is in the Processing toolbox, under geoseg")
+                say(f"switched on in {file}")
+    say(f"the plugin runs {executable}; in QGIS it is in the Processing toolbox, under geoseg")
     if enable:
-        _say("start QGIS anew if it is running")
+        say("start QGIS anew if it is running")
     else:
-        _say(
+        say(
             "switch it on in QGIS: Plugins > Manage and Install Plugins > Installed > geoseg "
             "(start QGIS anew if it is running), or run this again with --enable"
         )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201

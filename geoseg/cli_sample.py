@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from geoseg.cli_export import MapFile
 from geoseg.cli_options import Overwrite, Quiet
+from geoseg.cli_progress import say
 from geoseg.errors import ConfigError
 from geoseg.offline import harden, load_vectors
 
@@ -70,14 +70,14 @@ def sample(
     if not quiet:
         for row in found.design.strata.itertuples():
             area = "" if row.area_ha != row.area_ha else f"{row.area_ha:14.1f} ha"
-            _say(f"{row.stratum:24}{area} {100 * row.share:6.2f} %{row.points:6} points")
-        _say(
+            say(f"{row.stratum:24}{area} {100 * row.share:6.2f} %{row.points:6} points")
+        say(
             f"{len(found.points)} points in {out}: fill 'reference' by what is there, not by the "
             f"map; then geoseg accuracy {source} {out}"
         )
     lost = missing(open_classed(source, "MAP"))
     if lost:
-        _say(f"error: {lost} tiles failed and are missing from {source}: they count as unmapped")
+        say(f"error: {lost} tiles failed and are missing from {source}: they count as unmapped")
         raise typer.Exit(1)
 
 
@@ -92,7 +92,3 @@ def _accuracies(text: str | None) -> dict[str, float] | None:
         raise ConfigError(
             f"--expected '{text}' is no list of accuracies, as 0.85 or forest=0.9,water=0.8"
         ) from error
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201

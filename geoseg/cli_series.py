@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,11 @@ import typer
 from geoseg import interrupts
 from geoseg.cli_options import (
     Aoi,
+    BackendOfRasters,
     Bands,
+    CloudsOfRasters,
+    Column,
+    CompositeOfRasters,
     Json,
     KeepGoing,
     LegendFile,
@@ -21,11 +24,12 @@ from geoseg.cli_options import (
     Prompt,
     Quiet,
     Sensor,
+    ThresholdOfRasters,
     TrustInput,
     Workers,
+    asked,
 )
-from geoseg.cli_progress import telling
-from geoseg.errors import ConfigError
+from geoseg.cli_progress import say, telling
 from geoseg.offline import harden, load_vectors
 
 if TYPE_CHECKING:
@@ -77,20 +81,12 @@ def series(
     ] = None,
     prompt: Prompt = None,
     legend: LegendFile = None,
-    backend: Annotated[
-        str | None, typer.Option(help="For rasters, as segment  [default: spectral]")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="For rasters: least score, as segment")
-    ] = None,
+    backend: BackendOfRasters = None,
+    threshold: ThresholdOfRasters = None,
     bands: Bands = None,
     sensor: Sensor = None,
-    composite: Annotated[
-        str | None, typer.Option(help="For rasters: roles that models see, as segment")
-    ] = None,
-    mask_clouds: Annotated[
-        str | None, typer.Option(help="For rasters: backend that knows cloud and shadow: csmask")
-    ] = None,
+    composite: CompositeOfRasters = None,
+    mask_clouds: CloudsOfRasters = None,
     maps: Annotated[
         Path | None,
         typer.Option(
@@ -98,9 +94,7 @@ def series(
             help="Folder for the maps of rasters, which are taken again  [default: that of --out]",
         ),
     ] = None,
-    column: Annotated[
-        str, typer.Option("--column", help="Column of the classes in layers of others")
-    ] = "class",
+    column: Column = "class",
     aoi: Aoi = None,
     tile: Annotated[
         int | None, typer.Option(help="For rasters: side of a tile in pixels, as segment")
@@ -125,7 +119,7 @@ def series(
     with telling(quiet=quiet, as_json=False) as progress:
         found = count(
             sources,
-            _asked(prompt, legend),
+            asked(prompt, legend),
             out=out,
             table=table,
             ponds=ponds,
@@ -158,38 +152,24 @@ def series(
     elif not quiet:
         _tell(found)
     if not found.complete:
-        _say(
+        say(
             f"error: {len(found.failed)} tiles are missing in maps and count as not observed (see "
             f"failed_tiles); the first is {found.failed[0]}"
         )
         raise typer.Exit(1)
 
 
-def _asked(prompt: str | None, legend: str | None) -> Any:
-    from geoseg.legend import Legend
-
-    if prompt is not None and legend is not None:
-        raise ConfigError("--prompt and --legend are both given; pass either one")
-    if prompt is not None:
-        return Legend.parse(prompt)
-    return None if legend is None else Legend.load(legend)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201
-
-
 def _tell(found: Series) -> None:
     for note in found.notes:
-        _say(f"note: {note}")
-    _say(f"grid: {found.grid.width} x {found.grid.height} pixels")
+        say(f"note: {note}")
+    say(f"grid: {found.grid.width} x {found.grid.height} pixels")
     for date, ha, gap in zip(found.dates, found.water_ha, found.gap, strict=True):
-        _say(f"  {date}: {ha:.2f} ha of {found.water}, {gap:.1%} not observed")
+        say(f"  {date}: {ha:.2f} ha of {found.water}, {gap:.1%} not observed")
     t = found.thresholds
-    _say(f"by occurrence (permanent >= {t.permanent:g}, seasonal >= {t.seasonal:g}):")
+    say(f"by occurrence (permanent >= {t.permanent:g}, seasonal >= {t.seasonal:g}):")
     for name, ha in found.class_ha.items():
-        _say(f"  {name}: {ha:.2f} ha")
-    _say(f"{found.ponds} ponds; occurrence in {found.path}, classes in {found.classes_path}")
+        say(f"  {name}: {ha:.2f} ha")
+    say(f"{found.ponds} ponds; occurrence in {found.path}, classes in {found.classes_path}")
 
 
 def _facts(found: Series) -> dict[str, Any]:

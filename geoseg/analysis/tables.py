@@ -96,6 +96,18 @@ def as_csv(table: pd.DataFrame) -> str:
     return text.getvalue()
 
 
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Return lines whose cells stand below each other, those of the first columns to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if k < left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table, JSON-able, without geometries; None where a cell is empty."""
     plain = _plain(table).astype(object)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from geoseg.analysis.tables import aligned
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -101,14 +103,14 @@ class Evaluation:
                  *(_shown(r[m], whole=True) for m in COUNTS)]
                 for r in part.to_dict("records")
             ]  # fmt: skip
-            blocks.append(_aligned([head, *rows]))
+            blocks.append(aligned([head, *rows], 2))
         whole = self.confusion[self.confusion["zone"] == "whole"]
         names = list(dict.fromkeys(whole["map"]))
         if 0 < len(names) <= _SHOWN:
             pixels = whole["pixels"].to_numpy().reshape(len(names), len(names))
             rows = [[n, "", *map(str, row)] for n, row in zip(names, pixels.tolist(), strict=True)]
-            blocks.append(_aligned([["pixels: map", "reference:", *names], *rows]))
-        return "\n\n".join(blocks)
+            blocks.append(aligned([["pixels: map", "reference:", *names], *rows], 2))
+        return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
 def _plain(value: float) -> float | int | None:
@@ -121,18 +123,6 @@ def _shown(value: float, *, whole: bool = False) -> str:
     if math.isnan(value):
         return "-"
     return f"{value:.0f}" if whole else f"{value:.3f}"
-
-
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if k < 2 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def mean_row(zone: str, kind: str, rows: Iterable[Row]) -> Row:

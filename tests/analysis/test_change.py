@@ -10,7 +10,8 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-from scenes import GEOREF, UTM, ByIdentity, instances
+from drawn import Clouds, write_ids
+from scenes import GEOREF, UTM, ByIdentity
 
 import geoseg
 from geoseg import LandClass, Legend, cli_change
@@ -31,24 +32,12 @@ FOREST, BARE = 1, 2
 CLASSES = (0, 1, *[2] * 20)
 
 
-def write(path, ids, nodata=None, crs=UTM, transform=GEOREF):
-    """Write a raster of object numbers as `ByIdentity` reads it; one value is nodata."""
-    bands = np.stack([ids, np.full_like(ids, ids.shape[0]), np.full_like(ids, ids.shape[1])])
-    if nodata is not None:
-        bands[:, ids == nodata] = nodata
-    profile = {"driver": "GTiff", "width": ids.shape[1], "height": ids.shape[0], "count": 3,
-               "dtype": "int16", "crs": crs, "transform": transform, "nodata": nodata}  # fmt: skip
-    with rasterio.open(path, "w", **profile) as target:
-        target.write(bands.astype(np.int16))
-    return path
-
-
 CUT = {"tile": 64, "overlap": 16}
 
 
 def mapped(path, ids, legend=LEGEND, classes=CLASSES, **options):
     place = {k: options.pop(k) for k in ("nodata", "crs", "transform") if k in options}
-    source = write(path.with_suffix(".tif"), ids, **place)
+    source = write_ids(path.with_suffix(".tif"), ids, **place)
     geoseg.segment(source, legend, backend=ByIdentity(classes), out=path, **CUT, **options)
     return path
 
@@ -199,7 +188,7 @@ def test_what_was_not_seen_is_not_compared(tmp_path):
     blind = change(*maps, out=tmp_path / "d.gpkg")
     assert blind.not_compared_ha == 0
     assert any("has no data is not known" in note for note in blind.notes)
-    again = write(tmp_path / "moved.tif", np.where(hidden, -9, before), -9)
+    again = write_ids(tmp_path / "moved.tif", np.where(hidden, -9, before), -9)
     told = change(*maps, out=tmp_path / "e.gpkg", before_raster=str(again))
     pd.testing.assert_frame_equal(told.matrix, done.matrix)
 
@@ -230,7 +219,7 @@ def test_failed_tiles_are_not_compared_and_the_exit_code_says_so(maps, run, tmp_
             return super().answer(tile)
 
     before, _ = scene()
-    raster = write(tmp_path / "y1.tif", before)
+    raster = write_ids(tmp_path / "y1.tif", before)
     out = tmp_path / "y1.gpkg"
     geoseg.segment(raster, LEGEND, backend=Fails(CLASSES), out=out, tile=64, overlap=16)
     code, _, err = run("change", out, maps[1], "--out", tmp_path / "c.gpkg")
@@ -413,22 +402,12 @@ def test_two_rasters_are_segmented_alike_and_their_maps_are_kept(run, caplog, tm
     assert "geoseg change" in err
 
 
-class Clouds:
-    """Knows cloud: the number 99."""
-
-    identity, halo_px = "clouds", 0
-
-    def segment(self, tiles):
-        place = [(slice(0, t.valid.shape[0]), slice(0, t.valid.shape[1])) for t in tiles]
-        return [instances([(p, t.data[0] == 99, 0)]) for p, t in zip(place, tiles, strict=True)]
-
-
 def test_ground_under_clouds_is_not_compared(tmp_path):
     before, after = scene()
     cloudy = np.zeros(before.shape, bool)
     cloudy[15:50, 5:90] = True
-    sources = [write(tmp_path / "a.tif", np.where(cloudy, 99, before)),
-               write(tmp_path / "b.tif", after)]  # fmt: skip
+    sources = [write_ids(tmp_path / "a.tif", np.where(cloudy, 99, before)),
+               write_ids(tmp_path / "b.tif", after)]  # fmt: skip
     options = {"backend": ByIdentity(CLASSES + (0,) * 99), "tile": 64, "overlap": 16}
     done = change(*sources, LEGEND, out=tmp_path / "c.gpkg", mask_clouds=Clouds(), **options)
     clear = crosstab(before, after, ~cloudy)

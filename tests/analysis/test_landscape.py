@@ -10,16 +10,16 @@ import pyproj
 import pytest
 import shapely
 from affine import Affine
-from drawn import drawn, patchwork
+from drawn import FailingAtTheLeft, drawn, patchwork
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import UTM, ByComponent, ByIdentity, apart, examples, legend, raster, shapes
+from scenes import UTM, ByIdentity, apart, examples, legend, raster, shapes
 from scipy import ndimage
 
 import geoseg
 from geoseg import ArrayRaster
 from geoseg.analysis import sample, stats
-from geoseg.errors import BackendError, ConfigError
+from geoseg.errors import ConfigError
 
 IDS, COUNT = apart(shapes(60, 80, np.random.default_rng(5)))
 CLASSES = tuple(n % 3 for n in range(COUNT))
@@ -215,15 +215,8 @@ def test_the_command_writes_what_the_function_returns(made, tmp_path, run):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-class Failing(ByComponent):
-    def answer(self, tile):
-        if tile.window.x0 == 0:
-            raise BackendError("no answer")
-        return super().answer(tile)
-
-
 def test_commands_say_that_a_map_lacks_tiles(tmp_path, run):
-    path = drawn(tmp_path, patchwork(60, 150, 2), model=Failing)
+    path = drawn(tmp_path, patchwork(60, 150, 2), model=FailingAtTheLeft)
     points = tmp_path / "points.gpkg"
     gpd.GeoDataFrame(
         {"reference": ["c0", "c1"] * 30},

@@ -14,7 +14,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
-from drawn import NODATA, drawn
+from drawn import NODATA, FailingAtTheLeft, drawn
 from pages import Reader
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
@@ -36,13 +36,6 @@ LEGEND = Legend(
 )
 IMAGE = np.zeros((60, 90), np.int32)
 IMAGE[:30, :40], IMAGE[30:, 48:], IMAGE[:, 80:] = 1, 2, NODATA
-
-
-class Failing(ByComponent):
-    def answer(self, tile):
-        if tile.window.x0 == 0:
-            raise RuntimeError("<b>out of luck</b>")
-        return super().answer(tile)
 
 
 def made(folder, image=IMAGE, *, model=ByComponent, name="m"):
@@ -158,7 +151,7 @@ def test_folders_stay_private(plain, tmp_path):
 
 
 def test_what_failed_comes_first(tmp_path, run):
-    path = made(tmp_path, model=Failing)
+    path = made(tmp_path, model=FailingAtTheLeft)
     done, found, text = page_of(path, tmp_path / "r.html")
     assert len(done.missing) == 1
     assert text.index("This map is incomplete") < text.index("side of a pixel")

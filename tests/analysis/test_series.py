@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import rasterio
 import shapely
-from scenes import GEOREF, UTM, ByComponent, instances
+from drawn import Clouds, write_ids
+from scenes import GEOREF, UTM, ByComponent
 
 import geoseg
 from geoseg import LandClass, Legend
@@ -53,13 +54,9 @@ def images():
 
 
 def write(path, image, tag=None):
-    bands = np.stack([image, np.full_like(image, HEIGHT), np.full_like(image, WIDTH)])
-    bands[:, image == NODATA] = NODATA
-    profile = {"driver": "GTiff", "width": WIDTH, "height": HEIGHT, "count": 3, "dtype": "int16",
-               "crs": UTM, "transform": GEOREF, "nodata": NODATA}  # fmt: skip
-    with rasterio.open(path, "w", **profile) as target:
-        target.write(bands)
-        if tag is not None:
+    write_ids(path, image, NODATA)
+    if tag is not None:
+        with rasterio.open(path, "r+") as target:
             target.update_tags(TIFFTAG_DATETIME=tag)
     return path
 
@@ -256,16 +253,6 @@ def test_dates_on_other_grids_are_counted_on_that_of_the_last(maps, tmp_path):
     assert first.grid.transform == GEOREF
     with rasterio.open(tmp_path / "i.tif") as result:
         assert (result.read(2)[1:, 2:] == 3).all()
-
-
-class Clouds:
-    """Knows cloud: the number 99."""
-
-    identity, halo_px = "clouds", 0
-
-    def segment(self, tiles):
-        place = [(slice(0, t.valid.shape[0]), slice(0, t.valid.shape[1])) for t in tiles]
-        return [instances([(p, t.data[0] == CLOUD, 0)]) for p, t in zip(place, tiles, strict=True)]
 
 
 def test_what_lies_under_clouds_is_not_dry(tmp_path):

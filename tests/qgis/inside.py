@@ -55,9 +55,10 @@ def run_and_load(listener: Listener, **parameters: Any) -> tuple[dict[str, Any],
 
     project = QgsProject.instance()
     project.removeAllMapLayers()
+    name = parameters.pop("algorithm", "geoseg:segment")
     context = QgsProcessingContext()
     context.setProject(project)
-    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:segment")
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(name)
     place = parameters.pop("OUTPUT", "TEMPORARY_OUTPUT")
     parameters["OUTPUT"] = QgsProcessingOutputLayerDefinition(place, project)
     results, fine = algorithm.run(parameters, context, listener)
@@ -108,6 +109,18 @@ def styled() -> dict[str, Any]:
         "opened": drawn(again),
         "png": picture([layer], FOLDER / "styled.png"),
     }
+
+
+def changed() -> dict[str, Any]:
+    """Compare what was found with what was found within an area; the layer is loaded."""
+    results, layers = run_and_load(
+        Listener(),
+        algorithm="geoseg:change",
+        BEFORE=str(FOLDER / "styled.gpkg"),
+        AFTER=QgsVectorLayer(f"{FOLDER / 'within.gpkg'}|layername=features", "later"),
+    )
+    (layer,) = layers
+    return {"results": results, "count": layer.featureCount(), "loaded": drawn(layer)}
 
 
 def picture(layers: list[Any], path: Path) -> str:
@@ -222,7 +235,7 @@ def main() -> None:
 
     plugin = geoseg_qgis.classFactory(None)
     plugin.initGui()
-    steps = (styled, within, incomplete, cancelled, refused, dialog)
+    steps = (styled, within, changed, incomplete, cancelled, refused, dialog)
     print(json.dumps({step.__name__: step() for step in steps}))  # noqa: T201
     plugin.unload()
     gone = QgsApplication.processingRegistry().algorithmById("geoseg:segment") is None

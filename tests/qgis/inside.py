@@ -1,6 +1,6 @@
 """What the plugin does inside QGIS; run by QGIS's own Python, prints one JSON object.
 
-python3 inside.py FOLDER RASTER TORN LEGEND
+python3 inside.py FOLDER RASTER LATER TORN LEGEND
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor
 
-FOLDER, RASTER, TORN, LEGEND = map(Path, sys.argv[1:])
+FOLDER, RASTER, LATER, TORN, LEGEND = map(Path, sys.argv[1:])
 
 
 class Listener(QgsProcessingFeedback):
@@ -112,12 +112,14 @@ def styled() -> dict[str, Any]:
 
 
 def changed() -> dict[str, Any]:
-    """Compare what was found with what was found within an area; the layer is loaded."""
+    """Compare two rasters; the layer is loaded."""
     results, layers = run_and_load(
         Listener(),
         algorithm="geoseg:change",
-        BEFORE=str(FOLDER / "styled.gpkg"),
-        AFTER=QgsVectorLayer(f"{FOLDER / 'within.gpkg'}|layername=features", "later"),
+        BEFORE=QgsRasterLayer(str(RASTER), "lakes"),
+        AFTER=QgsRasterLayer(str(LATER), "later"),
+        LEGEND=str(LEGEND),
+        OUTPUT=str(FOLDER / "changed.gpkg"),
     )
     (layer,) = layers
     return {"results": results, "count": layer.featureCount(), "loaded": drawn(layer)}
@@ -203,11 +205,15 @@ def refused() -> dict[str, Any]:
 
 
 def dialog() -> dict[str, Any]:
-    """Open the dialog, and wait for the backends to choose from."""
+    """Open the dialogs, and wait for the backends to choose from."""
     from processing.gui.AlgorithmDialog import AlgorithmDialog
 
-    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:segment")
-    window = AlgorithmDialog(algorithm)
+    registry = QgsApplication.processingRegistry()
+    window, other = (
+        AlgorithmDialog(registry.createAlgorithmById(f"geoseg:{name}"))
+        for name in ("segment", "change")
+    )
+    unset = other.mainWidget().wrappers["BACKEND"].parameterValue()
     wrapper = window.mainWidget().wrappers["BACKEND"]
     box, until = wrapper.wrappedWidget() or wrapper.widget, time.monotonic() + 20
     first = box.count()
@@ -218,7 +224,7 @@ def dialog() -> dict[str, Any]:
     shown = wrapper.parameterValue()
     box.setEditText("owlv2:/my/weights")
     typed = wrapper.parameterValue()
-    return {"first": first, "found": found, "shown": shown, "typed": typed}
+    return {"first": first, "found": found, "shown": shown, "typed": typed, "unset": unset}
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from rasterio.features import rasterize
 from scripts import benchmark
 
 from geoseg import segment
+from geoseg.export.read import open_map
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in command is of POSIX")
 
@@ -116,13 +117,16 @@ def inside(qgis, lakes, tmp_path_factory):
     legend.write_text("\n".join(classes))
     torn = folder / "torn.tif"
     noise = np.random.default_rng(0).integers(1, 255, (4, 256, 256)).astype(np.uint8)
+    later = folder / "later.tif"
     with rasterio.open(lakes) as source:
         profile = {**source.profile, "width": 256, "height": 256}
+        with rasterio.open(later, "w", photometric="MINISBLACK", **source.profile) as to:
+            to.write(source.read()[:, ::-1])
     with rasterio.open(torn, "w", photometric="MINISBLACK", **profile) as to:
         to.write(noise)
     whole = torn.read_bytes()
     torn.write_bytes(whole[: int(len(whole) * 0.8)])
-    done = qgis.script("inside.py", folder, lakes, torn, legend)
+    done = qgis.script("inside.py", folder, lakes, later, torn, legend)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -132,8 +136,9 @@ def test_a_map_of_change_is_loaded_in_its_own_colours(inside):
     assert changed["count"] == changed["results"]["POLYGONS"] > 0
     drawn = changed["loaded"]
     assert (drawn["renderer"], drawn["attribute"]) == ("categorizedSymbol", "class")
-    # A quarter of what was and three of what came: unmapped is grey.
-    assert drawn["colours"] == {"water -> unmapped": "#646c75"}
+    legend = open_map(Path(changed["results"]["OUTPUT"])).legend
+    assert drawn["colours"] == {c.name: c.colour for c in legend.classes}
+    assert {"water -> vegetation", "vegetation -> water"} <= drawn["colours"].keys()
 
 
 def test_the_map_opens_and_is_loaded_in_the_colours_of_its_legend(inside):
@@ -195,3 +200,5 @@ def test_the_dialog_offers_the_backends_of_the_command_and_takes_others(inside):
     assert dialog["found"][0] == "spectral"
     assert dialog["shown"] == "spectral"
     assert dialog["typed"] == "owlv2:/my/weights"
+    # Two maps are compared as they are: no backend is asked for until one is chosen.
+    assert dialog["unset"] == ""

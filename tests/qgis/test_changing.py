@@ -157,8 +157,11 @@ def test_what_cannot_be_compared_is_one_line_of_the_command(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["rasters", "maps"])
-def test_when_qgis_ends_nothing_is_left_and_nothing_is_half_done(qgis, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [("rasters", signal.SIGTERM), ("maps", signal.SIGTERM), ("rasters", signal.SIGKILL)],
+)
+def test_when_qgis_ends_nothing_is_left_and_nothing_is_half_done(qgis, tmp_path, kind, number):
     names = ["earlier.tif", "later.tif"]
     for name, size in zip(names, (640, 600), strict=True):
         KILL.draw(tmp_path / name, size)
@@ -171,7 +174,7 @@ def test_when_qgis_ends_nothing_is_left_and_nothing_is_half_done(qgis, tmp_path,
             (tmp_path / raster).unlink()
         asked, making = ["EXTRA=--tile 16"], "change.gpkg.geoseg/dates/*"
     qgis.end(
-        signal.SIGTERM, lambda: any(tmp_path.glob(making)),
+        number, lambda: any(tmp_path.glob(making)),
         "run", "geoseg:change", "--", f"BEFORE={tmp_path / names[0]}",
         f"AFTER={tmp_path / names[1]}", f"OUTPUT={tmp_path / 'change.gpkg'}", *asked,
     )  # fmt: skip

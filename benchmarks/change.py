@@ -288,7 +288,7 @@ def memory(size: int, folder: Path) -> dict[str, Any]:
     if process.returncode:
         raise SystemExit(f"geoseg ended with {process.returncode}")
     seconds = time.perf_counter() - start
-    report = json.loads(text)
+    report = json.loads(text.splitlines()[-1])
     order = ["unmapped", *NAMES, "hut"]
     matrix = np.array([[report["matrix_ha"][a][b] for b in order] for a in order])
     for path in maps:

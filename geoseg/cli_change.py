@@ -13,7 +13,7 @@ from geoseg import interrupts
 from geoseg.cli_options import (
     Aoi,
     Bands,
-    Json,
+    Events,
     KeepGoing,
     LegendFile,
     Memory,
@@ -22,9 +22,10 @@ from geoseg.cli_options import (
     Quiet,
     Sensor,
     TrustInput,
+    WatchStdin,
     Workers,
 )
-from geoseg.cli_progress import telling
+from geoseg.cli_progress import event, telling
 from geoseg.errors import ConfigError
 from geoseg.offline import harden, load_vectors
 
@@ -118,18 +119,21 @@ def change(
     overwrite: Overwrite = False,
     trust_input: TrustInput = False,
     keep_going: KeepGoing = False,
-    as_json: Json = False,
+    as_json: Events = False,
+    watch_stdin: WatchStdin = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare two dates: polygons, hectares from class to class, and what became of objects."""
+    if watch_stdin:
+        interrupts.follow_stdin()
     harden(before, after, before_raster, after_raster, trusted=trust_input)
     load_vectors()
     from geoseg.analysis.changes.compare import change as compare
     from geoseg.analysis.changes.written import check_table, write_table
 
-    if matrix is not None:
-        check_table(matrix, "--matrix", overwrite=overwrite)
-    with telling(quiet=quiet, as_json=False) as progress:
+    with telling(quiet=quiet, as_json=as_json) as progress:
+        if matrix is not None:
+            check_table(matrix, "--matrix", overwrite=overwrite)
         found = compare(
             before,
             after,
@@ -162,10 +166,10 @@ def change(
             keep_going=keep_going,
             progress=interrupts.heeding(progress),
         )
-    if matrix is not None:
-        write_table(found.matrix, matrix)
+        if matrix is not None:
+            write_table(found.matrix, matrix)
     if as_json:
-        print(json.dumps(_facts(found)))  # noqa: T201
+        event("result", **_facts(found))
     elif not quiet:
         _tell(found)
     if not found.complete:
@@ -220,10 +224,13 @@ def _aligned(matrix: pd.DataFrame) -> list[str]:
 
 def _facts(found: Change) -> dict[str, Any]:
     shift = found.shift
+    lost, gained = _balance(found.matrix)
     return {
         "path": str(found.path),
         "features": found.count,
         "matrix_ha": json.loads(found.matrix.to_json(orient="index", double_precision=15)),
+        "lost_ha": lost,
+        "gained_ha": gained,
         "not_compared_ha": found.not_compared_ha,
         "objects": dict(found.objects),
         "objects_not_compared": list(found.objects_not_compared),
@@ -236,8 +243,21 @@ def _facts(found: Change) -> dict[str, Any]:
             "windows": shift.windows,
             "agree": shift.agree,
             "band": shift.band,
+            "words": str(shift),
         },
         "notes": list(found.notes),
         "complete": found.complete,
         "failed": list(found.failed),
     }
+
+
+def _balance(matrix: pd.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
+    """Return hectares that each class lost, and gained: to and from others, and unmapped ground."""
+    from geoseg.analysis.changes.aligned import UNMAPPED
+    from geoseg.analysis.changes.matrix import TOTAL
+
+    classes = [name for name in matrix.index if name not in (UNMAPPED, TOTAL)]
+    others = {name: matrix.index.difference([name, TOTAL]) for name in classes}
+    lost = {name: float(matrix.loc[name, rest].sum()) for name, rest in others.items()}
+    gained = {name: float(matrix.loc[rest, name].sum()) for name, rest in others.items()}
+    return lost, gained

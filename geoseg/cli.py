@@ -41,6 +41,7 @@ from geoseg.cli_options import (
     Sensor,
     Tile,
     TrustInput,
+    WatchStdin,
     Workers,
     asked,
 )
@@ -186,9 +187,7 @@ def segment(
     trust_input: TrustInput = False,
     keep_going: KeepGoing = False,
     as_json: Events = False,
-    watch_stdin: Annotated[
-        bool, typer.Option("--watch-stdin", help="End as on SIGTERM when stdin ends")
-    ] = False,
+    watch_stdin: WatchStdin = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn a raster and words into polygons."""

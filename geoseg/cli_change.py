@@ -16,7 +16,7 @@ from geoseg.cli_options import (
     CloudsOfRasters,
     Column,
     CompositeOfRasters,
-    Json,
+    Events,
     KeepGoing,
     LegendFile,
     Memory,
@@ -26,13 +26,16 @@ from geoseg.cli_options import (
     Sensor,
     ThresholdOfRasters,
     TrustInput,
+    WatchStdin,
     Workers,
     asked,
 )
-from geoseg.cli_progress import say, telling
+from geoseg.cli_progress import event, say, telling
 from geoseg.offline import harden, load_vectors
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from geoseg.analysis.changes.compare import Change
 
 
@@ -110,18 +113,21 @@ def change(
     overwrite: Overwrite = False,
     trust_input: TrustInput = False,
     keep_going: KeepGoing = False,
-    as_json: Json = False,
+    as_json: Events = False,
+    watch_stdin: WatchStdin = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare two dates: polygons, hectares from class to class, and what became of objects."""
+    if watch_stdin:
+        interrupts.follow_stdin()
     harden(before, after, before_raster, after_raster, trusted=trust_input)
     load_vectors()
     from geoseg.analysis.changes.compare import change as compare
     from geoseg.analysis.tables import check_table, save
 
-    if matrix is not None:
-        check_table(matrix, option="--matrix", overwrite=overwrite)
-    with telling(quiet=quiet, as_json=False) as progress:
+    with telling(quiet=quiet, as_json=as_json) as progress:
+        if matrix is not None:
+            check_table(matrix, option="--matrix", overwrite=overwrite)
         found = compare(
             before,
             after,
@@ -154,10 +160,10 @@ def change(
             keep_going=keep_going,
             progress=interrupts.heeding(progress),
         )
-    if matrix is not None:
-        save(found.matrix.reset_index(), matrix)
+        if matrix is not None:
+            save(found.matrix.reset_index(), matrix)
     if as_json:
-        print(json.dumps(_facts(found)))  # noqa: T201
+        event("result", **_facts(found))
     elif not quiet:
         _tell(found)
     if not found.complete:
@@ -189,10 +195,13 @@ def _tell(found: Change) -> None:
 
 def _facts(found: Change) -> dict[str, Any]:
     shift = found.shift
+    lost, gained = _balance(found.matrix)
     return {
         "path": str(found.path),
         "features": found.count,
         "matrix_ha": json.loads(found.matrix.to_json(orient="index", double_precision=15)),
+        "lost_ha": lost,
+        "gained_ha": gained,
         "not_compared_ha": found.not_compared_ha,
         "objects": dict(found.objects),
         "objects_not_compared": list(found.objects_not_compared),
@@ -205,8 +214,21 @@ def _facts(found: Change) -> dict[str, Any]:
             "windows": shift.windows,
             "agree": shift.agree,
             "band": shift.band,
+            "words": str(shift),
         },
         "notes": list(found.notes),
         "complete": found.complete,
         "failed": list(found.failed),
     }
+
+
+def _balance(matrix: pd.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
+    """Return hectares that each class lost, and gained: to and from others, and unmapped ground."""
+    from geoseg.analysis.classed import UNMAPPED
+    from geoseg.analysis.changes.matrix import TOTAL
+
+    classes = [name for name in matrix.index if name not in (UNMAPPED, TOTAL)]
+    others = {name: matrix.index.difference([name, TOTAL]) for name in classes}
+    lost = {name: float(matrix.loc[name, rest].sum()) for name, rest in others.items()}
+    gained = {name: float(matrix.loc[rest, name].sum()) for name, rest in others.items()}
+    return lost, gained

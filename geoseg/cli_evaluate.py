@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geoseg import interrupts
-from geoseg.cli_options import Json, Overwrite, Quiet
+from geoseg.cli_options import Json, Overwrite, Quiet, WatchStdin
 from geoseg.cli_progress import say
 from geoseg.errors import ConfigError
 from geoseg.offline import harden, load_vectors
@@ -64,9 +64,7 @@ def evaluate(
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
-    watch_stdin: Annotated[
-        bool, typer.Option("--watch-stdin", help="End as on SIGTERM when stdin ends")
-    ] = False,
+    watch_stdin: WatchStdin = False,
     quiet: Quiet = False,
 ) -> None:
     """Say how good a map is, held against polygons that are right."""

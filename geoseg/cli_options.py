@@ -69,6 +69,9 @@ Events = Annotated[
         "--json", help="Print JSON lines on stdout: hello, progress, log, error; last the result"
     ),
 ]
+WatchStdin = Annotated[
+    bool, typer.Option("--watch-stdin", help="End as on SIGTERM when stdin ends")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary")]
 Memory = Annotated[
     str | None,

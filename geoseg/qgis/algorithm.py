@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qgis.core import (
@@ -13,7 +13,7 @@ from qgis.core import (
     QgsProcessingParameterDefinition,
 )
 
-from .command import CommandError, child_environment
+from .command import CommandError, arguments, child_environment
 from .events import Event, missing, percent, progress_text, summary
 from .process import CancelledError, run_command
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 class CommandAlgorithm(QgsProcessingAlgorithm):
     """An algorithm that is a subcommand of `geoseg`."""
+
+    parts: tuple[str, ...] = ("",)
+    """What the subcommand makes one after the other, as its progress calls them."""
 
     def __init__(self, command: Callable[[], str]) -> None:
         """Prepare one.
@@ -52,20 +55,36 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
         parameter.setFlags(parameter.flags() | advanced)
         self.add(parameter, help_)
 
-    def result_of(self, arguments: Sequence[str], feedback: Any) -> Event:
-        """Run the subcommand, tell how far it is, and return its result.
+    def texts(self, parameters: Any, context: Any, names: Mapping[str, str]) -> dict[str, Any]:
+        """Return what was typed, by option, of parameters by option."""
+        return {
+            option: self.parameterAsString(parameters, name, context).strip()
+            for option, name in names.items()
+        }
+
+    def result_of(
+        self, options: Mapping[str, Any], extra: str, places: Iterable[str], feedback: Any
+    ) -> Event:
+        """Run the subcommand of this name, tell how far it is, and return its result.
+
+        Args:
+            options: As `command.arguments` has them.
+            extra: Likewise.
+            places: Likewise.
+            feedback: Who is told, and may cancel.
 
         Raises:
             QgsProcessingException: It gave none.
         """
         try:
+            asked = arguments(self.name(), options, extra, places)
             executable = self._command()
-            feedback.pushCommandInfo(shlex.join([executable, *arguments]))
+            feedback.pushCommandInfo(shlex.join([executable, *asked]))
             result = run_command(
                 executable,
-                arguments,
+                asked,
                 child_environment(os.environ),
-                tell=lambda event: _tell(event, feedback),
+                tell=lambda event: _tell(event, self.parts, feedback),
                 cancelled=feedback.isCanceled,
             )
         except (CancelledError, KeyboardInterrupt) as error:
@@ -83,10 +102,10 @@ class CommandAlgorithm(QgsProcessingAlgorithm):
             feedback.reportError(line)
 
 
-def _tell(event: Event, feedback: Any) -> None:
+def _tell(event: Event, parts: Sequence[str], feedback: Any) -> None:
     kind, message = event["event"], str(event.get("message", ""))
     if kind == "progress":
-        done = percent(event)
+        done = percent(event, parts)
         if done is not None:
             feedback.setProgress(done)
         feedback.setProgressText(progress_text(event))

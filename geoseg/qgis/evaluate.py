@@ -7,7 +7,6 @@ from typing import Any
 
 from qgis.core import (
     QgsProcessing,
-    QgsProcessingException,
     QgsProcessingOutputNumber,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
@@ -18,7 +17,6 @@ from qgis.core import (
 )
 
 from .algorithm import CommandAlgorithm
-from .command import CommandError, arguments
 from .events import Event, figures, judged
 from .layers import save_polygons, vector_place
 
@@ -129,9 +127,7 @@ class Evaluate(CommandAlgorithm):
 
     def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, Any]:
         """Run the command; returns where the table is, and the figures of the whole map."""
-        options: dict[str, Any] = {"quiet": True}
-        for option, name in _TEXTS.items():
-            options[option] = self.parameterAsString(parameters, name, context).strip()
+        options = {"quiet": True, **self.texts(parameters, context, _TEXTS)}
         options["iou"] = self.parameterAsDouble(parameters, "IOU", context)
         options["seam"] = self.parameterAsDouble(parameters, "SEAM", context)
         place = self.parameterAsFileOutput(parameters, "OUTPUT", context)
@@ -140,11 +136,7 @@ class Evaluate(CommandAlgorithm):
         source = self.parameterAsSource(parameters, "AOI", context)
         if source is not None:
             options["aoi"] = save_polygons(source, context, feedback)
-        try:
-            asked = arguments("evaluate", options, "", self._places)
-        except CommandError as error:
-            raise QgsProcessingException(str(error)) from error
-        result = self.result_of(asked, feedback)
+        result = self.result_of(options, "", self._places, feedback)
         found: dict[str, Any] = {"OUTPUT": place} if place else {}
         return {**found, **figures(result)}
 

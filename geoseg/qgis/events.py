@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Event = Mapping[str, Any]
@@ -25,14 +25,22 @@ def parse(line: str) -> Event | None:
     return found if isinstance(found, dict) and isinstance(found.get("event"), str) else None
 
 
-def percent(event: Event) -> float | None:
-    """Return how far the run is, 0..100; None for what is not progress."""
-    share = _SHARES.get(str(event.get("step")))
+def percent(event: Event, parts: Sequence[str] = ("",)) -> float | None:
+    """Return how far the run is, 0..100; None for what is not progress.
+
+    Args:
+        event: What is told.
+        parts: Maps that are made one after the other, which the step names before its own name.
+            Each has the same part of the progress bar.
+    """
+    part, _, step = str(event.get("step")).rpartition(" ")
+    share = _SHARES.get(step)
     done, total = event.get("done"), event.get("total")
-    if share is None or not isinstance(done, int) or not isinstance(total, int):
+    if part not in parts or share is None or not (isinstance(done, int) and isinstance(total, int)):
         return None
     low, high = share
-    return high if total <= 0 else low + (high - low) * min(1.0, done / total)
+    here = high if total <= 0 else low + (high - low) * min(1.0, done / total)
+    return (100 * parts.index(part) + here) / len(parts)
 
 
 def progress_text(event: Event) -> str:
@@ -106,3 +114,27 @@ def judged(result: Event) -> Iterator[str]:
 
 def _told(value: Any) -> str:
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+# ---------------------------------------------------------------------------- a change
+
+
+def balance(result: Event) -> dict[str, Any]:
+    """Return hectares that classes lost, and gained, all added up, and what was not compared."""
+    return {
+        "LOST_HA": sum(result["lost_ha"].values()),
+        "GAINED_HA": sum(result["gained_ha"].values()),
+        "NOT_COMPARED_HA": result["not_compared_ha"],
+    }
+
+
+def changed(result: Event) -> Iterator[str]:
+    """Yield what changed: by class, and what became of objects."""
+    yield f"{result['features']} polygons of change"
+    for name, lost in result["lost_ha"].items():
+        yield f"{name}: {lost:.2f} ha lost, {result['gained_ha'][name]:.2f} ha gained"
+    yield f"not compared: {result['not_compared_ha']:.2f} ha"
+    if result["objects"]:
+        yield "objects: " + ", ".join(f"{n} {name}" for name, n in result["objects"].items())
+    if result["coregistration"]:
+        yield result["coregistration"]["words"]

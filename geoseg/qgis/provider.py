@@ -10,13 +10,14 @@ from processing.core.ProcessingConfig import ProcessingConfig, Setting
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
+from .change import Change
 from .command import find_command
 from .evaluate import Evaluate
 from .segment import Segment
 
 FOLDER = Path(__file__).parent
 
-ALGORITHMS = (Segment, Evaluate)
+ALGORITHMS = (Segment, Change, Evaluate)
 
 _EXECUTABLE = "GEOSEG_EXECUTABLE"
 

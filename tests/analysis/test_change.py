@@ -104,7 +104,8 @@ def test_every_edit_is_found_to_the_hectare(maps, run, tmp_path):
     out, table = tmp_path / "c.gpkg", tmp_path / "m.csv"
     code, said, err = run("change", *maps, "--out", out, "--matrix", table, "--json", "--quiet")
     assert (code, err) == (0, "")
-    facts = json.loads(said)
+    first, *_, facts = map(json.loads, said.splitlines())
+    assert (first["event"], facts["event"]) == ("hello", "result")
     ha = crosstab(*scene())
     names = ["forest", "bare soil", "hut", "unmapped"]
     found = pd.read_csv(table, index_col="before")
@@ -113,6 +114,10 @@ def test_every_edit_is_found_to_the_hectare(maps, run, tmp_path):
     np.testing.assert_allclose(found["total"][names], ha.sum(axis=1), rtol=1e-6)
     np.testing.assert_allclose(found.loc["total", "total"], ha.sum(), rtol=1e-6)
     assert facts["matrix_ha"]["forest"]["bare soil"] == pytest.approx(ha[0, 1])
+    moved = ha * (1 - np.eye(4))
+    assert list(facts["lost_ha"]) == list(facts["gained_ha"]) == names[:3]
+    assert [*facts["lost_ha"].values()] == pytest.approx(moved.sum(axis=1)[:3])
+    assert [*facts["gained_ha"].values()] == pytest.approx(moved.sum(axis=0)[:3])
     assert facts["not_compared_ha"] == 0
     assert facts["objects"] == WANTED
     assert facts["coregistration"] is not None

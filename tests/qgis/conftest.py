@@ -9,7 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,25 @@ class Qgis:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    @staticmethod
+    def results(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+        """Return what `qgis_process run` says of its results."""
+        lines = done.stdout.rpartition("Results\n")[2].splitlines()
+        return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+    def end(self, number: int, ready: Callable[[], bool], *arguments: object) -> None:
+        """Send a signal to a `qgis_process` once it is ready; nothing that runs is left of it."""
+        process, until = self.start(*arguments), time.monotonic() + 60
+        while not ready():
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[0]
+        assert process.returncode != 0, said
+        psutil.wait_procs(self.processes(), timeout=20)
+        assert self.processes() == []
 
     def script(self, name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run a script of this folder with the Python of QGIS."""

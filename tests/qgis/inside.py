@@ -1,6 +1,6 @@
 """What the plugin does inside QGIS; run by QGIS's own Python, prints one JSON object.
 
-python3 inside.py FOLDER RASTER TORN LEGEND
+python3 inside.py FOLDER RASTER LATER TORN LEGEND
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor
 
-FOLDER, RASTER, TORN, LEGEND = map(Path, sys.argv[1:])
+FOLDER, RASTER, LATER, TORN, LEGEND = map(Path, sys.argv[1:])
 
 
 class Listener(QgsProcessingFeedback):
@@ -55,9 +55,10 @@ def run_and_load(listener: Listener, **parameters: Any) -> tuple[dict[str, Any],
 
     project = QgsProject.instance()
     project.removeAllMapLayers()
+    name = parameters.pop("algorithm", "geoseg:segment")
     context = QgsProcessingContext()
     context.setProject(project)
-    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:segment")
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(name)
     place = parameters.pop("OUTPUT", "TEMPORARY_OUTPUT")
     parameters["OUTPUT"] = QgsProcessingOutputLayerDefinition(place, project)
     results, fine = algorithm.run(parameters, context, listener)
@@ -108,6 +109,20 @@ def styled() -> dict[str, Any]:
         "opened": drawn(again),
         "png": picture([layer], FOLDER / "styled.png"),
     }
+
+
+def changed() -> dict[str, Any]:
+    """Compare two rasters; the layer is loaded."""
+    results, layers = run_and_load(
+        Listener(),
+        algorithm="geoseg:change",
+        BEFORE=QgsRasterLayer(str(RASTER), "lakes"),
+        AFTER=QgsRasterLayer(str(LATER), "later"),
+        LEGEND=str(LEGEND),
+        OUTPUT=str(FOLDER / "changed.gpkg"),
+    )
+    (layer,) = layers
+    return {"results": results, "count": layer.featureCount(), "loaded": drawn(layer)}
 
 
 def picture(layers: list[Any], path: Path) -> str:
@@ -190,11 +205,15 @@ def refused() -> dict[str, Any]:
 
 
 def dialog() -> dict[str, Any]:
-    """Open the dialog, and wait for the backends to choose from."""
+    """Open the dialogs, and wait for the backends to choose from."""
     from processing.gui.AlgorithmDialog import AlgorithmDialog
 
-    algorithm = QgsApplication.processingRegistry().createAlgorithmById("geoseg:segment")
-    window = AlgorithmDialog(algorithm)
+    registry = QgsApplication.processingRegistry()
+    window, other = (
+        AlgorithmDialog(registry.createAlgorithmById(f"geoseg:{name}"))
+        for name in ("segment", "change")
+    )
+    unset = other.mainWidget().wrappers["BACKEND"].parameterValue()
     wrapper = window.mainWidget().wrappers["BACKEND"]
     box, until = wrapper.wrappedWidget() or wrapper.widget, time.monotonic() + 20
     first = box.count()
@@ -205,7 +224,7 @@ def dialog() -> dict[str, Any]:
     shown = wrapper.parameterValue()
     box.setEditText("owlv2:/my/weights")
     typed = wrapper.parameterValue()
-    return {"first": first, "found": found, "shown": shown, "typed": typed}
+    return {"first": first, "found": found, "shown": shown, "typed": typed, "unset": unset}
 
 
 def main() -> None:
@@ -222,7 +241,7 @@ def main() -> None:
 
     plugin = geoseg_qgis.classFactory(None)
     plugin.initGui()
-    steps = (styled, within, incomplete, cancelled, refused, dialog)
+    steps = (styled, within, changed, incomplete, cancelled, refused, dialog)
     print(json.dumps({step.__name__: step() for step in steps}))  # noqa: T201
     plugin.unload()
     gone = QgsApplication.processingRegistry().algorithmById("geoseg:segment") is None

@@ -35,11 +35,6 @@ def judge(qgis, layers, *extra: str):
     )  # fmt: skip
 
 
-def results(text: str) -> dict[str, str]:
-    lines = text.rpartition("Results\n")[2].splitlines()
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-
-
 def test_the_figures_of_the_whole_map_are_results_and_the_table_is_a_file(qgis, layers, tmp_path):
     table, aoi = tmp_path / "table.csv", tmp_path / "area.gpkg"
     box = shapely.box(500000, 5000000 - 1200, 500800, 5000000)
@@ -49,7 +44,7 @@ def test_the_figures_of_the_whole_map_are_results_and_the_table_is_a_file(qgis, 
         "SEAM=10", "IOU=0.6", f"OUTPUT={table}",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    found = results(done.stdout)
+    found = qgis.results(done)
     assert found["OUTPUT"] == str(table)
     assert float(found["MIOU"]) > 0.99
     assert float(found["BOUNDARY_F1"]) == 1
@@ -61,8 +56,8 @@ def test_the_figures_of_the_whole_map_are_results_and_the_table_is_a_file(qgis, 
     rows = pd.read_csv(table)
     assert rows["IoU"][0] == pytest.approx(float(found["MIOU"]))
     everything = judge(qgis, layers, "CLASS=water")
-    assert float(results(everything.stdout)["MIOU"]) < 0.6
-    assert "OUTPUT" not in results(everything.stdout)
+    assert float(qgis.results(everything)["MIOU"]) < 0.6
+    assert "OUTPUT" not in qgis.results(everything)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +84,6 @@ def test_a_filtered_layer_is_refused(qgis, layers):
     assert "the reference, layer 'reference', has edits that are not saved, or a filter" in (
         done.stdout + done.stderr
     )
-
-
-def test_the_toolbox_lists_the_algorithm(qgis):
-    assert "\tgeoseg:evaluate\tEvaluate a map\n" in qgis.run("list").stdout
 
 
 def test_figures_without_a_value_are_no_results():

@@ -5,24 +5,25 @@ One start of QGIS takes some seconds, so few of them answer many questions.
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
-import psutil
 import pytest
 import rasterio
 from rasterio.features import rasterize
 from scripts import benchmark
 
 from geoseg import segment
+from geoseg.export.read import open_map
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in command is of POSIX")
 
+ROOT = Path(__file__).parents[2]
 KILL = benchmark("kill")
 COLOURS = {"water": "#123456", "vegetation": "#fedcba"}
 
@@ -31,16 +32,18 @@ def features(path: Path) -> gpd.GeoDataFrame:
     return gpd.read_file(path, layer="features")
 
 
-def results(text: str) -> dict[str, str]:
-    """Return what `qgis_process run` says of its results."""
-    lines = text.rpartition("Results\n")[2].splitlines()
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-
-
-def test_the_toolbox_lists_the_algorithm(qgis):
+def test_the_toolbox_lists_the_algorithms_and_the_metadata_tell_of_each(qgis):
     done = qgis.run("list")
     assert done.returncode == 0
-    assert "\tgeoseg:segment\tSegment a raster with words\n" in done.stdout
+    rows = [line.split("\t") for line in done.stdout.splitlines() if "\tgeoseg:" in line]
+    assert {row[1]: row[2] for row in rows} == {
+        "geoseg:segment": "Segment a raster with words",
+        "geoseg:change": "Find change between two dates",
+        "geoseg:evaluate": "Evaluate a map",
+    }
+    metadata = configparser.ConfigParser()
+    metadata.read(ROOT / "geoseg" / "qgis" / "metadata.txt", "utf-8")
+    assert all(f'"{row[2]}"' in metadata["general"]["about"] for row in rows)
 
 
 def test_every_parameter_reaches_the_command_and_the_map_is_the_same(qgis, lakes, tmp_path):
@@ -70,7 +73,7 @@ def test_every_parameter_reaches_the_command_and_the_map_is_the_same(qgis, lakes
     assert len(found) > 2
     assert found.clipped.any()
     assert found.equals(features(twin))
-    said = results(done.stdout)
+    said = qgis.results(done)
     assert said == {"OUTPUT": str(out), "POLYGONS": str(len(found)), "FAILED_TILES": "0"}
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "area.geojson", "map of lakes.gpkg", "twin.gpkg"
@@ -92,20 +95,12 @@ def test_a_wrong_prompt_is_an_error_in_the_words_of_the_command(qgis, lakes, tmp
 def test_when_qgis_ends_nothing_is_left_and_nothing_is_half_done(qgis, tmp_path, number, workers):
     scene, out = tmp_path / "scene.tif", tmp_path / "map.gpkg"
     KILL.draw(scene, 640)
-    process = qgis.start(
+    tiles = tmp_path / "map.gpkg.geoseg" / "tiles"
+    qgis.end(
+        number, lambda: any(tiles.glob("*")),
         "run", "geoseg:segment", "--", f"INPUT={scene}", "PROMPT=water", f"OUTPUT={out}",
         "TILE=32", "OVERLAP=8", f"WORKERS={workers}",
     )  # fmt: skip
-    tiles, until = tmp_path / "map.gpkg.geoseg" / "tiles", time.monotonic() + 60
-    while not (tiles.is_dir() and any(tiles.iterdir())):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    process.send_signal(number)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode != 0, said
-    psutil.wait_procs(qgis.processes(), timeout=20)
-    assert qgis.processes() == []
     # QGIS may leave statistics of the raster beside it.
     left = {p.name for p in tmp_path.iterdir()} - {"scene.tif.aux.xml"}
     assert left == {"map.gpkg.geoseg", "scene.tif"}
@@ -122,15 +117,28 @@ def inside(qgis, lakes, tmp_path_factory):
     legend.write_text("\n".join(classes))
     torn = folder / "torn.tif"
     noise = np.random.default_rng(0).integers(1, 255, (4, 256, 256)).astype(np.uint8)
+    later = folder / "later.tif"
     with rasterio.open(lakes) as source:
         profile = {**source.profile, "width": 256, "height": 256}
+        with rasterio.open(later, "w", photometric="MINISBLACK", **source.profile) as to:
+            to.write(source.read()[:, ::-1])
     with rasterio.open(torn, "w", photometric="MINISBLACK", **profile) as to:
         to.write(noise)
     whole = torn.read_bytes()
     torn.write_bytes(whole[: int(len(whole) * 0.8)])
-    done = qgis.script("inside.py", folder, lakes, torn, legend)
+    done = qgis.script("inside.py", folder, lakes, later, torn, legend)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_map_of_change_is_loaded_in_its_own_colours(inside):
+    changed = inside["changed"]
+    assert changed["count"] == changed["results"]["POLYGONS"] > 0
+    drawn = changed["loaded"]
+    assert (drawn["renderer"], drawn["attribute"]) == ("categorizedSymbol", "class")
+    legend = open_map(Path(changed["results"]["OUTPUT"])).legend
+    assert drawn["colours"] == {c.name: c.colour for c in legend.classes}
+    assert {"water -> vegetation", "vegetation -> water"} <= drawn["colours"].keys()
 
 
 def test_the_map_opens_and_is_loaded_in_the_colours_of_its_legend(inside):
@@ -192,3 +200,5 @@ def test_the_dialog_offers_the_backends_of_the_command_and_takes_others(inside):
     assert dialog["found"][0] == "spectral"
     assert dialog["shown"] == "spectral"
     assert dialog["typed"] == "owlv2:/my/weights"
+    # Two maps are compared as they are: no backend is asked for until one is chosen.
+    assert dialog["unset"] == ""

@@ -226,7 +226,7 @@ def change(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         columns=listed("--columns", columns),
     )
     _check_numbers(tolerance, finish)
-    inputs = [str(s) for s in (before, after) if isinstance(s, str | Path)]
+    inputs = [str(s).partition("|")[0] for s in (before, after) if isinstance(s, str | Path)]
     # That there is a CRS is asked when the dates are open.
     check_output(final, overwrite=overwrite, crs="", sources=inputs)
     access = Access(trust_input=trust_input, keep_going=keep_going)

@@ -224,8 +224,8 @@ def _facts(found: Change) -> dict[str, Any]:
 
 def _balance(matrix: pd.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
     """Return hectares that each class lost, and gained: to and from others, and unmapped ground."""
-    from geoseg.analysis.classed import UNMAPPED
     from geoseg.analysis.changes.matrix import TOTAL
+    from geoseg.analysis.classed import UNMAPPED
 
     classes = [name for name in matrix.index if name not in (UNMAPPED, TOTAL)]
     others = {name: matrix.index.difference([name, TOTAL]) for name in classes}

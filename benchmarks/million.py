@@ -86,7 +86,7 @@ def work(way: str, count: int, folder: Path) -> int:
         return sum(batch.num_rows for batch in open_map(source).batches())
     if way in FORMATS:
         return make(count, folder / f"map{way}")
-    return export(source, folder / f"map{way}", Wishes(overwrite=True))
+    return export(source, folder / f"map{way}", Wishes(overwrite=True)).count
 
 
 def peak_mb() -> float:

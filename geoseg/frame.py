@@ -5,9 +5,10 @@ the affine transform are used, so rotated, sheared, mirrored and south-up raster
 
 Areas are ellipsoidal: vertices go to the Lambert azimuthal equal-area projection centred on the
 raster, where the planar area of a small-edged ring equals its area on the ellipsoid (Snyder 1987,
-USGS Professional Paper 1395, ch. 24). Perimeters are sums of geodesics (Karney 2013, J. Geodesy
-87:43-55, as in PROJ). A pixel is so small that it is measured as it lies in space, between its four
-corners on the ellipsoid, anywhere on Earth.
+USGS Professional Paper 1395, ch. 24). Longitudes and latitudes go to the cylindrical one (ch. 10),
+which is torn neither at a pole nor on the far side of the Earth. Perimeters are sums of geodesics
+(Karney 2013, J. Geodesy 87:43-55, as in PROJ). A pixel is so small that it is measured as it lies
+in space, between its four corners on the ellipsoid, anywhere on Earth.
 """
 
 from __future__ import annotations
@@ -150,8 +151,10 @@ class _Ground:
             self.unit_m2 = self._unit_m**2
             return
         self._to_lonlat = pyproj.Transformer.from_crs(crs, geodetic, always_xy=True)
+        # Maps of France count angles in gons; what is 1 is to be 1 exactly.
+        self._unit_deg = round(math.degrees(geodetic.axis_info[0].unit_conversion_factor), 12)
         centre = frame.to_crs(np.array([[frame.width / 2, frame.height / 2]]))
-        lon, lat = self._to_lonlat.transform(*centre[0])
+        lon, lat = (float(v[0]) for v in self._lonlat(self._to_lonlat, centre))
         if not (math.isfinite(lon) and math.isfinite(lat)):
             raise RasterError(
                 f"the raster's centre {centre[0].tolist()} lies outside its coordinate reference "
@@ -170,6 +173,13 @@ class _Ground:
         )
         # Same ellipsoid, same datum: a plain conversion, so no grid or datum shift can slip in.
         self._lonlat_to_laea = pyproj.Proj(laea)
+        cea = {"proj": "cea", "a": self._geod.a, "b": self._geod.b}
+        self._lonlat_to_cea = pyproj.Proj(cea) if crs.is_geographic else None
+
+    def _lonlat(self, to_lonlat: pyproj.Transformer, xy: Floats) -> tuple[Floats, Floats]:
+        """Return (n,) longitudes and latitudes in degrees."""
+        lon, lat = to_lonlat.transform(xy[:, 0], xy[:, 1])
+        return lon * self._unit_deg, lat * self._unit_deg
 
     def space(self, xy: Floats) -> Floats:
         """Return (n, 3) metres of (n, 2) CRS coordinates in space, where no plane is torn.
@@ -178,7 +188,7 @@ class _Ground:
         """
         if self._to_lonlat is None or self._geod is None:
             return np.column_stack((xy * self._unit_m, np.zeros(len(xy))))
-        known = np.array(self._to_lonlat.transform(xy[:, 0], xy[:, 1]))
+        known = np.array(self._lonlat(self._to_lonlat, xy))
         lon, lat = np.radians(np.where(np.isfinite(known), known, np.nan))
         across = self._geod.a / np.sqrt(1 - self._geod.es * np.sin(lat) ** 2)
         return np.column_stack(
@@ -196,19 +206,26 @@ class _Ground:
             xy: (n, 2) CRS coordinates.
 
         Returns:
-            (n, 2) coordinates in the equal-area plane, and (n - 1,) lengths in metres.
+            (n, 2) coordinates in an equal-area plane, and (n - 1,) lengths in metres.
         """
         if self._to_lonlat is None or self._geod is None:
             return xy, np.hypot(*np.diff(xy, axis=0).T) * self._unit_m
-        lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
+        lon, lat = self._lonlat(self._to_lonlat, xy)
+        if self._lonlat_to_cea is not None:
+            # Pixels whose centres are the poles reach beyond.
+            lat = np.clip(lat, -90, 90)
         length_m: Floats = self._geod.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])[2]
-        return np.column_stack(self._lonlat_to_laea(lon, lat)), length_m
+        if self._lonlat_to_cea is None:
+            return np.column_stack(self._lonlat_to_laea(lon, lat)), length_m
+        # Whoever goes around the Earth does not come back to where he was.
+        y = self._lonlat_to_cea(np.zeros(len(lon)), lat)[1]
+        return np.column_stack((self._geod.a * np.radians(lon), y)), length_m
 
     def to_plane(self, xy: Floats) -> Floats:
         """Project CRS coordinates, (n, 2), to metres in the plane."""
         if self._to_lonlat is None:
             return xy * self._unit_m
-        lon, lat = self._to_lonlat.transform(xy[:, 0], xy[:, 1])
+        lon, lat = self._lonlat(self._to_lonlat, xy)
         return np.column_stack(self._lonlat_to_laea(lon, lat))
 
     def between_m(self, one: Floats, other: Floats) -> Floats:

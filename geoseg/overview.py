@@ -16,6 +16,7 @@ SIDE_PX = 1600
 """Longest side of a picture that fills a page or a screen."""
 
 _STRIP_ROWS = 512
+"""About so many rows are held at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ def overview(raster: RasterReader, side_px: int = SIDE_PX) -> Overview:
     frame, stretch = raster.frame, fit_stretch(raster, raster.roles)
     step = -(-max(frame.width, frame.height) // side_px)
     images, masks = [], []
-    strip = _STRIP_ROWS * step
+    strip = max(_STRIP_ROWS // step, 1) * step
     for y in range(0, frame.height, strip):
         data, valid = raster.read(Window(0, y, frame.width, min(y + strip, frame.height)))
         seen = valid[::step, ::step]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyproj
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
@@ -21,6 +23,7 @@ from rasterio.io import MemoryFile
 from rasterio.warp import Resampling, reproject
 
 from geoseg.errors import MapError, MissingDependencyError
+from geoseg.frame import Floats
 from geoseg.legend import Legend
 from geoseg.overview import Overview
 
@@ -31,7 +34,13 @@ if TYPE_CHECKING:
 MOST = 5000
 """Polygons that a page stays quick with."""
 
-_WEB = "EPSG:3857"
+_WEB = "+proj=merc +a=6378137 +b=6378137 +lon_0={:.12f} +units=m +nadgrids=@null +no_defs"
+"""The web's projection (EPSG:3857), torn at the far side from a longitude."""
+
+_RADIUS_M = 6378137.0
+_HALF_M = math.pi * _RADIUS_M
+"""Half a side of the square that is all the web shows: up to 85 degrees of latitude."""
+
 _LONLAT = "EPSG:4326"
 
 
@@ -64,12 +73,13 @@ def explore(
         ) from error
     if features.crs is None:
         raise MapError("a map without a CRS has no place on Earth; plot() draws it")
-    shown = features.to_crs(_LONLAT)
+    middle = None if beneath is None else _middle(*beneath)
+    shown = _in_lonlat(features, middle)
     if len(shown) > most:
         shown = shown.assign(_size=features.area).nlargest(most, "_size").drop(columns="_size")
     widget = ipyleaflet.Map(layers=[] if base is None else [base], scroll_wheel_zoom=True)
     if beneath is not None:
-        widget.add(_picture(*beneath))
+        widget.add(_picture(*beneath, middle or 0.0))
     for land_class in legend.classes:
         mine = shown[shown["class"] == land_class.name]
         if len(mine):
@@ -77,12 +87,43 @@ def explore(
     widget.add(ipyleaflet.LayersControl(position="topright", collapsed=False))
     widget.add(ipyleaflet.ScaleControl(position="bottomleft", imperial=False))
     widget.add(_told(widget, _said(len(shown), len(features))))
-    bounds = shown if len(shown) else features.to_crs(_LONLAT)
-    if len(bounds):
-        x0, y0, x1, y1 = (float(v) for v in bounds.total_bounds)
+    if len(shown):
+        x0, y0, x1, y1 = (float(v) for v in shown.total_bounds)
         widget.center = ((y0 + y1) / 2, (x0 + x1) / 2)
         widget.fit_bounds([[y0, x0], [y1, x1]])
     return widget
+
+
+def _middle(seen: Overview, crs: str) -> float:
+    """Return the longitude of the middle of a picture; beyond 180 where the CRS has it there."""
+    height, width = seen.valid.shape
+    x, y = seen.transform @ (width / 2, height / 2)
+    lon, _ = pyproj.Transformer.from_crs(crs, _LONLAT, always_xy=True).transform(x, y)
+    return float(lon) if math.isfinite(lon) else 0.0
+
+
+def _in_lonlat(features: gpd.GeoDataFrame, middle: float | None) -> gpd.GeoDataFrame:
+    """Return features in longitudes and latitudes, on the turn of the globe that a middle is on.
+
+    Longitudes that they have already stay as they are.
+    """
+    shown = features.to_crs(_LONLAT)
+    if len(features) == 0 or features.crs.is_geographic:
+        return shown
+    if middle is None:
+        x0, y0, x1, y1 = features.total_bounds
+        to_lonlat = pyproj.Transformer.from_crs(features.crs, _LONLAT, always_xy=True)
+        middle = float(to_lonlat.transform((x0 + x1) / 2, (y0 + y1) / 2)[0])
+
+    def beside(xy: Floats) -> Floats:
+        turns = np.round((middle - xy[:, 0]) / 360)
+        return np.column_stack((xy[:, 0] + 360 * turns, xy[:, 1]))
+
+    # A map of all the Earth ends at its middle plus and minus 180 degrees, and is left alone.
+    west, _, east, _ = shown.total_bounds
+    if middle - 180 <= west and east <= middle + 180:
+        return shown
+    return shown.set_geometry(shapely.transform(shown.geometry.to_numpy(), beside), crs=_LONLAT)
 
 
 def _said(shown: int, count: int) -> str:
@@ -132,13 +173,14 @@ def _described(properties: dict[str, Any]) -> str:
     return "<br>".join(found)
 
 
-def _picture(seen: Overview, crs: str) -> ipyleaflet.ImageOverlay:
-    """Return a raster's overview as the web's projection shows it."""
+def _picture(seen: Overview, crs: str, middle: float) -> ipyleaflet.ImageOverlay:
+    """Return a raster's overview as the web's projection shows it, around a longitude."""
     import ipyleaflet
 
     rgba = np.concatenate([seen.image, 255 * seen.valid[..., None].astype(np.uint8)], axis=2)
     height, width = seen.valid.shape
-    left, low, right, high = _web_bounds(seen, crs)
+    web = _WEB.format((middle + 180) % 360 - 180)
+    left, low, right, high = _web_bounds(seen, crs, web)
     image = np.zeros((4, height, width), np.uint8)
     reproject(
         np.ascontiguousarray(np.moveaxis(rgba, -1, 0)),
@@ -146,25 +188,26 @@ def _picture(seen: Overview, crs: str) -> ipyleaflet.ImageOverlay:
         src_transform=seen.transform,
         src_crs=crs,
         dst_transform=Affine((right - left) / width, 0, left, 0, (low - high) / height, high),
-        dst_crs=_WEB,
+        dst_crs=web,
         resampling=Resampling.nearest,
     )
-    to_lonlat = pyproj.Transformer.from_crs(_WEB, _LONLAT, always_xy=True)
-    (west, east), (south, north) = to_lonlat.transform((left, right), (low, high))
+    west, east = (middle + math.degrees(x / _RADIUS_M) for x in (left, right))
+    south, north = (math.degrees(math.atan(math.sinh(y / _RADIUS_M))) for y in (low, high))
     return ipyleaflet.ImageOverlay(
         url=data_url(image), bounds=((south, west), (north, east)), name="raster"
     )
 
 
-def _web_bounds(seen: Overview, crs: str) -> tuple[float, float, float, float]:
+def _web_bounds(seen: Overview, crs: str, web: str) -> tuple[float, float, float, float]:
     """Return left, low, right and high of a picture in the web's projection."""
     height, width = seen.valid.shape
     t = seen.transform
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)])
     x = t.a * corners[:, 0] + t.b * corners[:, 1] + t.c
     y = t.d * corners[:, 0] + t.e * corners[:, 1] + t.f
-    to_web = pyproj.Transformer.from_crs(crs, _WEB, always_xy=True)
-    left, low, right, high = to_web.transform_bounds(x.min(), y.min(), x.max(), y.max())
+    to_web = pyproj.Transformer.from_crs(crs, web, always_xy=True)
+    known = to_web.transform_bounds(x.min(), y.min(), x.max(), y.max())
+    left, low, right, high = np.clip(known, -_HALF_M, _HALF_M).tolist()
     return left, low, right, high
 
 

@@ -32,6 +32,8 @@ PLACES = {
     "nad27": ("EPSG:26710", Affine(10, 0, 500_000, 0, -10, 4_200_000)),
 }
 OUTER = [(0, 0), (600, 0), (600, 450), (300, 450), (300, 200), (0, 200)]
+EARTH_M2 = 510_065_621_724_089
+"""Surface of the ellipsoid WGS 84."""
 HOLE = [(400, 50), (400, 150), (500, 150), (500, 50)]
 SHAPE = shapely.MultiPolygon([shapely.Polygon(OUTER, [HOLE]), shapely.box(20, 300, 120, 440)])
 
@@ -64,6 +66,41 @@ def test_measures_are_those_of_the_ellipsoid(place):
         want_area, want_length = geodesic(frame, geometry)
         assert area[k] == pytest.approx(want_area, rel=1e-5)
         assert length[k] == pytest.approx(want_length, rel=1e-5)
+
+
+@pytest.mark.parametrize("side", [0.1, 1.0])
+def test_a_map_of_the_whole_earth_is_measured(side):
+    wide, high = round(360 / side), round(180 / side)
+    frame = Frame(wide, high, Affine(side, 0, -180, 0, -side, 90), horizontal_wkt("EPSG:4326"))
+    parts = [(0, 0, wide, high), (0, 0, wide // 2, high), (0, 0, wide, high // 2)]
+    area_m2, _ = frame.measure(np.array([shapely.box(*part) for part in parts], object))
+    assert area_m2 == pytest.approx(np.array([1, 0.5, 0.5]) * EARTH_M2, rel=1e-9)
+    # The far side of it from the centre, a pole and the edge included.
+    third = shapely.box(0, 0, wide // 3, high)
+    assert frame.measure(np.array([third], object))[0] == pytest.approx(EARTH_M2 / 3, rel=1e-9)
+
+
+def test_pixels_centred_at_the_poles_end_there():
+    transform = Affine(0.25, 0, -180.125, 0, -0.25, 90.125)
+    frame = Frame(1440, 721, transform, horizontal_wkt("EPSG:4326"))
+    area_m2, length_m = frame.measure(np.array([shapely.box(0, 0, 1440, 721)], object))
+    assert area_m2 == pytest.approx(EARTH_M2, rel=1e-9)
+    assert np.isfinite(length_m).all()
+
+
+def test_gons_are_no_degrees():
+    # NTF (Paris): longitudes and latitudes in gons.
+    crs, there = horizontal_wkt("EPSG:4807"), Affine(0.001, 0, 2, 0, -0.001, 54)
+    ground = pyproj.CRS.from_wkt(crs).get_geod()
+    lon, lat = 0.9 * np.array([2, 2.1, 2.1, 2]), 0.9 * np.array([54, 54, 53.9, 53.9])
+    area_m2, length_m = ground.polygon_area_perimeter(lon, lat)
+    frame = Frame(100, 100, there, crs)
+    measured = frame.measure(np.array([shapely.box(0, 0, 100, 100)], object))
+    assert measured == (
+        pytest.approx(abs(area_m2), rel=1e-5),
+        pytest.approx(length_m, rel=1e-5),
+    )
+    assert frame.pixels_m2(np.array([[50.0, 50.0]])) == pytest.approx(-area_m2 / 1e4, rel=1e-4)
 
 
 @pytest.mark.parametrize("place", PLACES)

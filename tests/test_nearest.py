@@ -36,7 +36,11 @@ def features(pixels, cls, frame=UTM):
 
 def cut(found, cuts):
     for a, b in pairwise(sorted({0, len(found.number), *(c % len(found.number) for c in cuts)})):
-        columns = (getattr(found, name)[a:b] for name in Features.__slots__ if name != "extra")
+        columns = (
+            getattr(found, name)[a:b]
+            for name in Features.__slots__
+            if name not in ("extra", "filled")
+        )
         yield Features(*columns)
 
 

@@ -95,3 +95,36 @@ def test_a_map_on_the_disk_is_shown_as_its_run(tmp_path):
     a = layers(run.explore(raster=False), "GeoJSON")
     b = layers(explore(run.path, raster=False), "GeoJSON")
     assert [json.dumps(x.data) for x in a] == [json.dumps(x.data) for x in b]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("crs", "place"),
+    [
+        ("EPSG:4326", Affine(0.01, 0, 179.6, 0, -0.01, -17)),
+        ("EPSG:4326", Affine(0.01, 0, 359.6, 0, -0.01, -17)),
+        ("EPSG:32660", Affine(1000, 0, 725_000, 0, -1000, 4e6)),
+        ("EPSG:32601", Affine(1000, 0, 190_000, 0, -1000, 4e6)),
+    ],
+)
+def test_across_the_date_line_raster_and_polygons_lie_together(crs, place):
+    ids = np.ones((60, 90), np.int32)
+    widget = made(crs=crs, transform=place, data=raster(ids).data).explore()
+    [picture] = layers(widget, "ImageOverlay")
+    (south, west), (north, east) = picture.bounds
+    assert east - west < 1.1
+    assert widget.center == pytest.approx(((south + north) / 2, (west + east) / 2), abs=0.05)
+    png = base64.b64decode(picture.url.partition(",")[2])
+    with MemoryFile(png) as file, file.open() as source:
+        assert source.read(4).mean() > 0.8 * 255
+    for layer in layers(widget, "GeoJSON"):
+        for feature in layer.data["features"]:
+            xy = np.array(feature["geometry"]["coordinates"][0][0])
+            assert west - 1e-6 <= xy[:, 0].min() <= xy[:, 0].max() <= east + 1e-6
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_of_the_whole_earth_is_shown_what_the_web_has_room_for():
+    run = made(crs="EPSG:4326", transform=Affine(4, 0, -180, 0, -3, 90))
+    [picture] = layers(run.explore(), "ImageOverlay")
+    assert np.abs(picture.bounds) == pytest.approx(np.array([[85.0511, 180]] * 2), abs=1e-3)

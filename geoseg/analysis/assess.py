@@ -282,7 +282,8 @@ def _assess(seen: _Seen, names: Sequence[str], *, placed: bool) -> Assessment:
 def _words(given: list[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return references as the map writes its classes, and a line on each that is none of them."""
     known = {name.casefold(): name for name in names}
-    found = [known.get(word.casefold(), word) for word in given]
+    # Names may differ in nothing but capitals.
+    found = [word if word in names else known.get(word.casefold(), word) for word in given]
     notes = []
     for word in sorted(set(found) - set(names)):
         near = get_close_matches(word.casefold(), known, 1)

@@ -157,6 +157,19 @@ def test_points_without_a_reference_are_left_out_and_told(made, filled):
         accuracy(made, points.assign(reference=kept), design=design)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_classes_may_differ_in_nothing_but_capitals():
+    boxes = [shapely.box(0, 0, 100, 100), shapely.box(100, 0, 200, 100)]
+    layer = gpd.GeoDataFrame({"class": ["Forest", "forest"]}, geometry=boxes, crs=32632)
+    x = np.linspace(5, 195, 20)
+    points = gpd.GeoDataFrame(
+        {"reference": np.where(x < 100, "Forest", "forest")},
+        geometry=shapely.points(x, 50),
+        crs=32632,
+    )
+    assert accuracy(layer, points).overall == pytest.approx(1)
+
+
 def test_words_that_are_no_class_are_classes_of_their_own(made, filled):
     points, design = filled
     words = points["reference"].replace({"c0": " C0 ", "c1": "c11", "unmapped": "UNMAPPED"})

@@ -219,6 +219,16 @@ def test_zones_have_their_rows(plain, tmp_path):
     assert "(outside) 0.0" in text
 
 
+def test_a_zone_without_ground_has_a_row_also_where_there_are_no_hectares(tmp_path):
+    from affine import Affine
+
+    path = drawn(tmp_path, IMAGE, crs=None, transform=Affine(2, 0, 0, 0, 2, 0))
+    shapes = [shapely.box(0, 0, 20, 20), shapely.box(5000, 5000, 5020, 5020)]
+    zones = gpd.GeoDataFrame({"name": ["here", "far"]}, geometry=shapes)
+    text = rows(page_of(path, tmp_path / "r.html", zones=zones, picture=False)[1])
+    assert "far \N{EN DASH} \N{EN DASH}" in text
+
+
 def test_a_map_without_a_place_has_shares_only(tmp_path):
     from affine import Affine
 

@@ -354,6 +354,7 @@ def test_which_class_is_water_must_be_said(maps, tmp_path):
         (lambda m: m[:2], ["--permanent", "0.2"], "are not in order"),
         (lambda m: m[:2], ["--min-observed", "90"], "is outside 0..1"),
         (lambda m: m[:2], ["--prompt", "water"], "--prompt is for rasters"),
+        (lambda m: m[:2], ["--tile", "64"], "--tile is for rasters"),
         (lambda m: m[:2], ["--table", "p.xls"], "takes .csv, .json"),
         (lambda m: [m[0], m[1].with_suffix(".tif")], [], "is a map and .* is a raster"),
         (lambda m: [m[0], m[0].with_name("none.gpkg")], [], "no such file"),

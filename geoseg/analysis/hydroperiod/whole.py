@@ -211,7 +211,7 @@ def series(  # noqa: PLR0913  every option by name, as `geoseg.segment`
         "min_area": min_area,
     }
     if layers:
-        _check_heeded({"prompt": legend, "maps": maps, **options})
+        _check_heeded({"prompt": legend, "maps": maps, "tile": tile, **options})
         given = of_layers(sources, dates, frame, column)
     else:
         words = words_asked(legend, backend or "spectral", None)

@@ -123,7 +123,10 @@ def by_zone(table_: pd.DataFrame, legend: Legend) -> ET.Element:
     value = "area_ha" if has_ha else "share_pct"
     # Ground outside of all zones is told of where there is some.
     zones = [z for z in zones if z != OUTSIDE or _is_there(table_, z)]
-    cells = table_.pivot_table(index="zone", columns="class", values=value, sort=False)
+    # A zone off the raster has no shares, and a row nevertheless.
+    cells = table_.pivot_table(
+        index="zone", columns="class", values=value, sort=False, dropna=False
+    )
     names = [c.name for c in legend.classes]
     values = cells.loc[zones, names].to_numpy()
     written = column([*values.ravel(), *(size[zones] if has_ha else [])])

@@ -60,7 +60,8 @@ def accuracy(
         print(as_csv(found.classes), end="", flush=True)  # noqa: T201
     if not quiet:
         _say(f"{found.points} points, {found.design}")
-        _say(f"points by class of the map (rows) and reference (columns):\n{found.counts}")
+        _say("points by class of the map (rows) and reference (columns):")
+        _say(found.counts.to_string())
         _say(f"overall accuracy {found.overall:.3f} ± {found.overall_ci95:.3f} (95 %)")
     for note in found.notes:
         _say(note)

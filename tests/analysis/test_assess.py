@@ -301,3 +301,14 @@ def test_the_design_outlives_a_script_that_fills_the_points(made, tmp_path, run)
     code, _, err = run("accuracy", made, other)
     assert (code, AFTERWARDS in err) == (0, True)
     assert "has the strata of a sample, but not its design" in err
+
+
+def test_the_matrix_is_printed_whole(tmp_path, run):
+    image = np.repeat(np.arange(1, 13), 300).reshape(60, 60).astype(np.int32)
+    path = drawn(tmp_path, image)
+    points = sample(path, Plan(n=200)).points
+    points.assign(reference=points["map_class"] + " with a long name").to_file(tmp_path / "p.gpkg")
+    code, _, err = run("accuracy", path, tmp_path / "p.gpkg")
+    assert code == 0
+    assert "..." not in err
+    assert all(f"c{k} with a long name" in err.split("overall")[0] for k in range(12))

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg import analysis as analysis
     from geoseg.backends import Backend
     from geoseg.config import ModelOptions
     from geoseg.errors import GeosegError
@@ -55,6 +56,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that `import geoseg` stays light."""
+    if name == "analysis":
+        return import_module("geoseg.analysis")
     if name not in _HOME:
         raise AttributeError(f"module 'geoseg' has no attribute '{name}'")
     value = getattr(import_module(_HOME[name]), name)

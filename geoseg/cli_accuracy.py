@@ -60,7 +60,8 @@ def accuracy(
         print(as_csv(found.classes), end="", flush=True)  # noqa: T201
     if not quiet:
         say(f"{found.points} points, {found.design}")
-        say(f"points by class of the map (rows) and reference (columns):\n{found.counts}")
+        say("points by class of the map (rows) and reference (columns):")
+        say(found.counts.to_string())
         say(f"overall accuracy {found.overall:.3f} ± {found.overall_ci95:.3f} (95 %)")
     for note in found.notes:
         say(note)

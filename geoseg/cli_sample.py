@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +74,7 @@ def sample(
             say(f"{row.stratum:24}{area} {100 * row.share:6.2f} %{row.points:6} points")
         say(
             f"{len(found.points)} points in {out}: fill 'reference' by what is there, not by the "
-            f"map; then geoseg accuracy {source} {out}"
+            f"map; then geoseg {shlex.join(('accuracy', str(source), str(out)))}"
         )
     lost = missing(open_classed(source, "MAP"))
     if lost:

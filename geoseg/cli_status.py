@@ -55,6 +55,6 @@ def _in_words(found: Status) -> str:
         lines.append(f"         and {len(reasons) - _REASONS_SHOWN} other reasons (--json has all)")
     if found.state == "interrupted":
         lines.append("         run the same command again to continue")
-    elif found.failed and found.state != "running":
+    elif found.failed and found.state != "running" and found.tiles is not None:
         lines.append("         run the same command with --retry-failed to try them again")
     return "\n".join(lines)

@@ -158,6 +158,11 @@ def test_importing_is_light(module):
     assert done.stdout.strip() == "", f"import {module} loads {done.stdout.strip()}"
 
 
+def test_the_analysis_is_there_without_an_import_of_its_own():
+    code = "import geoseg; geoseg.analysis.stats"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)  # noqa: S603
+
+
 def test_public_names_are_few_sorted_and_real():
     assert geoseg.__all__ == sorted(geoseg.__all__)
     assert len(geoseg.__all__) <= 12

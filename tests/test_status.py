@@ -123,6 +123,8 @@ def test_an_area_without_a_crs_is_unknown_and_failed_tiles_are_counted(tmp_path,
     _, text, _ = run("status", out)
     start = "state    incomplete\ntiles    3 failed\nclass    c0: 1 polygon, area unknown\n"
     assert text.startswith(start)
+    # Without its run folder it cannot be tried again, and nor can a map of change.
+    assert "--retry-failed" not in text
 
 
 @pytest.mark.parametrize("ending", [".geojson", ".fgb"])

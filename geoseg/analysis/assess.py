@@ -230,6 +230,11 @@ def _afterwards(points: _Points, laid: Laid) -> _Seen:
             f"{int(out.sum())} points (id {points.ids(out)}) lie where nothing is mapped or could "
             "be, and are left out"
         )
+    if "stratum" in points.table.columns and "map_class" in points.table.columns:
+        notes.append(
+            f"{points.name} has the strata of a sample, but not its design, which is lost where a "
+            "file is written anew: fill 'reference' in the file of geoseg sample itself"
+        )
     measured = census(laid)[0]
     known = {name: float(size) for name, size in zip(laid.names, measured, strict=True) if size > 0}
     mapped = [laid.names[k] for k in number[~out].tolist()]

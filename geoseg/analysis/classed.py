@@ -99,6 +99,7 @@ def open_classed(
     *,
     column: str = CLASS_COLUMN,
     knob: str = "name the column that holds it",
+    nameless: str = "the layer",
 ) -> Classed:
     """Open a map of geoseg, or another layer of polygons with classes.
 
@@ -107,6 +108,7 @@ def open_classed(
         option: What takes it, for messages.
         column: The column that holds the classes.
         knob: What to do where there is no such column, for messages.
+        nameless: What a GeoDataFrame is called there.
 
     Raises:
         ConfigError: It cannot be read, holds no polygons, or polygons without a class.
@@ -117,7 +119,7 @@ def open_classed(
         found = _own(Path(str(layer).removesuffix(f"|layername={LAYER}")))
         if found is not None:
             return _of_map(found)
-    frame, name = read_layer(layer, option, _WANTS, "the layer")
+    frame, name = read_layer(layer, option, _WANTS, nameless)
     if column not in frame.columns:
         has = ", ".join(map(str, frame.columns.drop(frame.geometry.name))) or "none"
         raise ConfigError(

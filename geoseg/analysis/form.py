@@ -1,7 +1,7 @@
 """What does a person get who looks at a sample? A GeoPackage with a form for QGIS.
 
 The form offers the classes for `reference`, and does not show what the map says, which must not
-sway anybody. The design of the sample is stored with the points, and as the table `strata`.
+sway anybody. The design of the sample is stored with the points, and with the table `strata`.
 """
 
 from __future__ import annotations
@@ -54,19 +54,25 @@ def save_sample(found: Sample, out: Path) -> None:
 def design_in(points: str | Path) -> Design | None:
     """Return the design that a file of points holds, if it does.
 
+    It is with the layer of points, or, where a script wrote that one anew, with the strata.
+
     Raises:
         ConfigError: It is damaged.
     """
     path, _, layer = str(points).partition("|layername=")
     try:
         # What cannot be read is told of where its points are read.
-        if not layer and LAYER not in pyogrio.list_layers(path)[:, 0]:
+        has = pyogrio.list_layers(path)[:, 0]
+        places = (layer or LAYER, STRATA) if layer in ("", LAYER) else (layer,)
+        if places[0] not in has:
             return None
-        metadata = pyogrio.read_info(path, layer=layer or LAYER)["layer_metadata"] or {}
+        for name in places:
+            metadata = pyogrio.read_info(path, layer=name)["layer_metadata"] if name in has else {}
+            if _KEY in (metadata or {}):
+                return Design.parse(metadata[_KEY], path)
     except (DataSourceError, DataLayerError):
-        return None
-    text = metadata.get(_KEY)
-    return None if text is None else Design.parse(text, path)
+        pass
+    return None
 
 
 def _form(points: gpd.GeoDataFrame, classes: tuple[str, ...]) -> str:

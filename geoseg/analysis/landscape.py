@@ -76,7 +76,9 @@ def stats(
     found = open_classed(layer, "MAP", column=column)
     frame = grid_of(found)
     laid = None if zones is None else open_zones(zones, zone_column, frame, found.name)
-    if laid is not None:
+    if laid is None:
+        _tell_cut(found)
+    else:
         _tell_overlap(laid, frame)
     cells = _count(found, frame, laid)
     if CLASS not in wanted:
@@ -172,6 +174,17 @@ def _table(
 
     outlines = np.repeat(shapely.transform(shapes, frame.to_crs), kinds)
     return gpd.GeoDataFrame(table, geometry=outlines, crs=frame.crs)
+
+
+def _tell_cut(found: Classed) -> None:
+    """Tell that shares are of more than a map could have polygons on."""
+    asked = {} if found.map is None else found.map.made_by().asked
+    if "aoi" in asked or "aoi" in asked.get("in_memory", ()):
+        log.warning(
+            "%s was cut to an area of interest, and shares are of its whole raster; --zones with "
+            "that area tells those of the area",
+            found.name,
+        )
 
 
 def _tell_overlap(zones: Zones, frame: Frame) -> None:

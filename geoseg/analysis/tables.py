@@ -6,6 +6,7 @@ import io
 import json
 import math
 import sqlite3
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -140,7 +141,7 @@ def put_layers(
         out: The file.
         place: Where it grows.
         layers: By name.
-        metadata: Of the first layer.
+        metadata: Of each of them.
         style: QML of the first layer; QGIS takes it.
 
     Raises:
@@ -153,10 +154,12 @@ def put_layers(
             {"OGR_CURRENT_DATE": EPOCH, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
         )
         given: dict[str, Any] = {"dataset_options": {"VERSION": "1.3"}}
-        if metadata is not None:
-            given["layer_metadata"] = dict(metadata)
+        kept = {} if metadata is None else {"layer_metadata": dict(metadata)}
         for name, table in layers.items():
-            pyogrio.write_dataframe(table, part, layer=name, driver="GPKG", **given)
+            with warnings.catch_warnings():
+                # A map without a CRS was announced when it was made.
+                warnings.filterwarnings("ignore", "'crs' was not provided")
+                pyogrio.write_dataframe(table, part, layer=name, driver="GPKG", **given, **kept)
             given = {"append": True}
         if style:
             with closing(sqlite3.connect(part)) as db, db:

@@ -299,3 +299,29 @@ def test_the_command_reads_the_design_from_the_file(made, tmp_path, run):
     edit(path, "update gpkg_metadata set metadata = replace(metadata, 'digest', 'd')")
     code, _, err = run("accuracy", made, path)
     assert (code, "of its sample is damaged" in err) == (2, True)
+
+
+def test_the_design_outlives_a_script_that_fills_the_points(made, tmp_path, run):
+    path, other = tmp_path / "points of may.gpkg", tmp_path / "other.gpkg"
+    code, _, err = run("sample", made, "--out", path, "--n", 120)
+    assert (code, f"then geoseg accuracy {made} '{path}'" in err) == (0, True)
+    points = gpd.read_file(path, layer="points")
+    points["reference"] = points["map_class"]
+    points.to_file(path, layer="points")
+    code, _, err = run("accuracy", made, path)
+    assert (code, BY_CLASS in err) == (0, True)
+    points.to_file(other, layer="points")
+    code, _, err = run("accuracy", made, other)
+    assert (code, AFTERWARDS in err) == (0, True)
+    assert "has the strata of a sample, but not its design" in err
+
+
+def test_the_matrix_is_printed_whole(tmp_path, run):
+    image = np.repeat(np.arange(1, 13), 300).reshape(60, 60).astype(np.int32)
+    path = drawn(tmp_path, image)
+    points = sample(path, Plan(n=200)).points
+    points.assign(reference=points["map_class"] + " with a long name").to_file(tmp_path / "p.gpkg")
+    code, _, err = run("accuracy", path, tmp_path / "p.gpkg")
+    assert code == 0
+    assert "..." not in err
+    assert all(f"c{k} with a long name" in err.split("overall")[0] for k in range(12))

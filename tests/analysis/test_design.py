@@ -237,3 +237,9 @@ def test_the_command_writes_points_with_their_design_and_a_form(made, tmp_path, 
     assert code == 0
     code, _, err = run("sample", made, "--out", tmp_path / "q.gpkg", "--expected", "high")
     assert (code, "is no list of accuracies" in err) == (2, True)
+
+
+@pytest.mark.filterwarnings("error:'crs' was not provided")
+def test_a_map_without_a_crs_gives_points_without_a_warning(tmp_path, run):
+    path = drawn(tmp_path, np.ones((30, 30), np.int32), crs=None)
+    assert run("sample", path, "--out", tmp_path / "p.gpkg", "--n", 20)[0] == 0

@@ -240,3 +240,17 @@ def test_a_map_without_polygons_is_no_special_case(tmp_path):
     assert found["mean_patch_ha"].isna().all()
     strata = sample(path).design.strata
     assert strata["stratum"].tolist() == ["unmapped"]
+
+
+def test_a_map_that_was_cut_says_what_its_shares_are_of(tmp_path, caplog):
+    aoi = tmp_path / "aoi.gpkg"
+    zones(shapely.box(500_000, 4_999_400, 500_400, 5_000_000)).to_file(aoi)
+    path = drawn(tmp_path, patchwork(60, 80, 2), aoi=str(aoi))
+    caplog.clear()
+    whole = stats(path)
+    assert "was cut to an area of interest, and shares are of its whole raster" in caplog.text
+    caplog.clear()
+    area = stats(path, aoi).iloc[:2]
+    assert "area of interest" not in caplog.text
+    assert area["area_ha"].tolist() == pytest.approx(whole["area_ha"].tolist())
+    assert area["share_pct"].tolist() == pytest.approx((2 * whole["share_pct"]).tolist(), rel=1e-3)

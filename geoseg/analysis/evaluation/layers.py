@@ -115,7 +115,7 @@ def _open_reference(layer: str | Path | gpd.GeoDataFrame, column: str, only: str
         )
     plain, name = read_layer(layer, "REFERENCE", "polygons", "the reference")
     alike = plain[[plain.geometry.name]].assign(**{CLASS_COLUMN: only})
-    return replace(open_classed(alike, "REFERENCE"), name=name)
+    return open_classed(alike, "REFERENCE", nameless=name)
 
 
 def _renamed(layer: Classed, match: Mapping[str, str]) -> Classed:

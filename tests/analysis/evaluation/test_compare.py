@@ -357,6 +357,7 @@ def test_layers_that_cannot_be_used_are_named(run, files, tmp_path):
         assert "no such file: no.gpkg" in err
     points = tmp_path / "points.gpkg"
     gpd.GeoDataFrame({"class": ["c0"]}, geometry=[shapely.Point(5e5, 5e6)], crs=UTM).to_file(points)
-    code, _, err = run("evaluate", files[0], points)
-    assert code == 2
-    assert "REFERENCE takes polygons" in err
+    for more in ((), ("--class", "c0")):
+        code, _, err = run("evaluate", files[0], points, *more)
+        assert code == 2
+        assert f"{points} holds point; REFERENCE takes polygons" in err

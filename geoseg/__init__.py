@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from geoseg.geotiff import open_raster
     from geoseg.instances import Instances
     from geoseg.legend import LandClass, Legend
+    from geoseg.outcome import Run
     from geoseg.pixels import Pixels
     from geoseg.raster import ArrayRaster
-    from geoseg.run import Run, segment
+    from geoseg.run import segment
 
 _HOME = {
     "ArrayRaster": "geoseg.raster",
@@ -32,7 +33,7 @@ _HOME = {
     "Legend": "geoseg.legend",
     "ModelOptions": "geoseg.config",
     "Pixels": "geoseg.pixels",
-    "Run": "geoseg.run",
+    "Run": "geoseg.outcome",
     "open_raster": "geoseg.geotiff",
     "plan": "geoseg.estimate",
     "segment": "geoseg.run",

@@ -57,7 +57,7 @@ from geoseg.errors import INCOMPLETE, ConfigError, GeosegError
 from geoseg.offline import harden, load_vectors, seal
 
 if TYPE_CHECKING:
-    from geoseg.run import Run
+    from geoseg.outcome import Run
 
 app = typer.Typer(
     add_completion=False,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from geoseg.errors import RasterError
 from geoseg.geotiff import open_raster
 from geoseg.legend import Legend
+from geoseg.outcome import Run
 from geoseg.preview import draw_map
 from geoseg.progress import Progress
-from geoseg.run import Run, segment
+from geoseg.run import segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

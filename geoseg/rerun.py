@@ -24,10 +24,11 @@ from geoseg.export.publish import digest
 from geoseg.export.read import Map, open_map
 from geoseg.export.tally import Tally
 from geoseg.legend import Legend
+from geoseg.outcome import Run
 from geoseg.prepare import open_source, versions
 from geoseg.progress import Progress
 from geoseg.recipe import IN_MEMORY, Recipe
-from geoseg.run import Run, segment
+from geoseg.run import segment
 from geoseg.stamps import WHOLE_BYTES
 from geoseg.whereabouts import find
 

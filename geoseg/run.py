@@ -8,7 +8,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,7 +52,7 @@ from geoseg.mosaic import files
 from geoseg.nearest import with_nearest
 from geoseg.neighbours import settle
 from geoseg.offline import refuse_remote
-from geoseg.overview import overview
+from geoseg.outcome import Run
 from geoseg.preflight import check_pixels
 from geoseg.prepare import (
     Source,
@@ -80,8 +80,6 @@ from geoseg.stretch import fit_stretch
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import ipyleaflet
-    from matplotlib.axes import Axes
     from shapely.geometry.base import BaseGeometry
 
     from geoseg.export.table import Target
@@ -90,85 +88,6 @@ _Part = TypeVar("_Part", Drawn, Features)
 
 _REPORT_EVERY_S = 2.0
 """How often a run folder is told how far the run is."""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A finished run."""
-
-    path: Path
-    """The map."""
-    count: int
-    """Number of features."""
-    tiles: int
-    """Number of tiles."""
-    failed: Mapping[str, str]
-    """Reason for each tile that failed; empty if the map is complete."""
-    broken_links: int
-    """Links that were cut because they would have joined objects that one tile saw apart."""
-    seconds: Mapping[str, float]
-    """Wall time per step."""
-    notes: Mapping[str, tuple[str, ...]]
-    """What the backend said of tiles, by tile name; only tiles of which it said something."""
-    models: tuple[Mapping[str, Any], ...]
-    """Of each model: family, source, revision, sha256 and licence of its weights."""
-    sieved: Mapping[str, int]
-    """How many polygons below `min_area` were `merged` into neighbours or `dropped`, and how many
-    holes below `min_hole` were `filled`; without those that were not asked for."""
-    _made_of: tuple[RasterReader, Legend] = field(repr=False)
-    _keep: Any = field(default=None, repr=False)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every tile is in the map."""
-        return not self.failed
-
-    def features(self) -> gpd.GeoDataFrame:
-        """Return the map: the columns that README names, and geometry."""
-        import geopandas as gpd
-
-        suffix = self.path.suffix.lower()
-        if suffix == ".parquet":
-            return gpd.read_parquet(self.path)
-        if suffix == ".gpkg":
-            return gpd.read_file(self.path, layer="features")
-        return gpd.read_file(self.path)
-
-    def plot(self, ax: Axes | None = None, *, raster: bool = True) -> Axes:
-        """Draw the map with matplotlib: legend, scale bar, north arrow, failed tiles hatched.
-
-        Args:
-            ax: Where to draw; a new figure where None.
-            raster: Draw the raster beneath the polygons.
-
-        Raises:
-            MissingDependencyError: Matplotlib is not installed.
-        """
-        from geoseg.export.read import open_map
-        from geoseg.plotting import plot
-
-        reader, legend = self._made_of
-        beneath = overview(reader) if raster else None
-        failed = [outline for *_, outline in open_map(self.path).failed()]
-        return plot(self.features(), legend, reader.frame, beneath=beneath, failed=failed, ax=ax)
-
-    def explore(self, *, raster: bool = True, **options: Any) -> ipyleaflet.Map:
-        """Return a widget for notebooks: the polygons can be pointed at, nothing is fetched.
-
-        Args:
-            raster: Show the raster beneath the polygons.
-            options: `most` and `base`, of `geoseg.webmap.explore`.
-
-        Raises:
-            MissingDependencyError: ipyleaflet is not installed.
-            MapError: The map has no CRS, so no place on Earth.
-        """
-        from geoseg.webmap import explore
-
-        reader, legend = self._made_of
-        crs = reader.frame.crs
-        beneath = (overview(reader), crs) if raster and crs is not None else None
-        return explore(self.features(), legend, beneath=beneath, **options)
 
 
 def segment(  # noqa: PLR0913  the one door: every option by name, none hidden in kwargs

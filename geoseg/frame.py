@@ -5,10 +5,11 @@ the affine transform are used, so rotated, sheared, mirrored and south-up raster
 
 Areas are ellipsoidal: vertices go to the Lambert azimuthal equal-area projection centred on the
 raster, where the planar area of a small-edged ring equals its area on the ellipsoid (Snyder 1987,
-USGS Professional Paper 1395, ch. 24). Longitudes and latitudes go to the cylindrical one (ch. 10),
-which is torn neither at a pole nor on the far side of the Earth. Perimeters are sums of geodesics
-(Karney 2013, J. Geodesy 87:43-55, as in PROJ). A pixel is so small that it is measured as it lies
-in space, between its four corners on the ellipsoid, anywhere on Earth.
+USGS Professional Paper 1395, ch. 24). Where rows are parallels and columns meridians they go to the
+cylindrical one (ch. 10), which is torn neither at a pole nor on the far side of the Earth.
+Perimeters are sums of geodesics (Karney 2013, J. Geodesy 87:43-55, as in PROJ). A pixel is so small
+that it is measured as it lies in space, between its four corners on the ellipsoid, anywhere on
+Earth.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ Floats = NDArray[np.float64]
 
 _EDGE_PX = 16.0
 """Longest edge that is measured as one piece; longer ones are densified first."""
+
+_SAME_DEG = 1e-9
+"""Degrees that are nothing."""
 
 _CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 """Of a pixel, around it, from its centre."""
@@ -174,7 +178,22 @@ class _Ground:
         # Same ellipsoid, same datum: a plain conversion, so no grid or datum shift can slip in.
         self._lonlat_to_laea = pyproj.Proj(laea)
         cea = {"proj": "cea", "a": self._geod.a, "b": self._geod.b}
-        self._lonlat_to_cea = pyproj.Proj(cea) if crs.is_geographic else None
+        straight = crs.is_geographic or self._is_cylindrical(self._to_lonlat, frame)
+        self._lonlat_to_cea = pyproj.Proj(cea) if straight else None
+
+    def _is_cylindrical(self, to_lonlat: pyproj.Transformer, frame: Frame) -> bool:
+        """Tell whether edges of a raster are parallels and meridians, as in Mercator's projection.
+
+        The date line does not cross it then.
+        """
+        # Rows from the top, three places in each.
+        xy = np.stack(np.meshgrid(np.linspace(0, frame.width, 3), np.linspace(0, frame.height, 3)))
+        lon, lat = self._lonlat(to_lonlat, frame.to_crs(xy.reshape(2, 9).T))
+        across, down = lon.reshape(3, 3), lat.reshape(3, 3)
+        with np.errstate(invalid="ignore"):
+            # Not finite where the projection knows no place.
+            bent = [np.ptp(across, axis=0), np.ptp(down, axis=1), np.diff(across, 2)[:, 0]]
+        return bool((np.abs(bent) < _SAME_DEG).all())
 
     def _lonlat(self, to_lonlat: pyproj.Transformer, xy: Floats) -> tuple[Floats, Floats]:
         """Return (n,) longitudes and latitudes in degrees."""

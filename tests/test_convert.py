@@ -459,6 +459,21 @@ def test_a_class_that_an_edit_added_is_one_in_every_format(tmp_path, made, start
         assert (read(out)["class"] == "wetland").sum() == 2
 
 
+def test_a_polygon_without_a_pixels_centre_has_no_label_and_that_is_told(tmp_path, made, caplog):
+    table = pq.read_table(made[".parquet"])
+    outlines, place = table.column("geometry").to_pylist(), table.column_names.index("geometry")
+    x, y, *_ = shapely.from_wkb(outlines[1]).bounds
+    speck = shapely.MultiPolygon([shapely.box(x, y, x + 1e-3, y + 1e-3)])
+    outlines[1] = shapely.to_wkb(speck)
+    edited, out = tmp_path / "edited.parquet", tmp_path / "coco.json"
+    pq.write_table(table.set_column(place, table.schema.field(place), [outlines]), edited)
+    export(edited, out)
+    labels = json.loads(out.read_text())["annotations"]
+    assert {a["feature"] for a in labels} == {n + 1 for n in range(COUNT)} - {2}
+    (said,) = [r.getMessage() for r in caplog.records if "label" in r.getMessage()]
+    assert said == "1 polygons hold no pixel's centre, and so have no label"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

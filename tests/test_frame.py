@@ -80,6 +80,22 @@ def test_a_map_of_the_whole_earth_is_measured(side):
     assert frame.measure(np.array([third], object))[0] == pytest.approx(EARTH_M2 / 3, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("crs", "half_x", "top_y"),
+    [("EPSG:3857", 20037508.342789244, 20037508.342789244), ("EPSG:6933", 17367530.445, 7314540.8)],
+)
+def test_world_maps_whose_rows_are_parallels_are_measured(crs, half_x, top_y):
+    transform = Affine(half_x / 500, 0, -half_x, 0, -top_y / 200, top_y)
+    frame = Frame(1000, 400, transform, horizontal_wkt(crs))
+    to_lonlat = pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
+    north = to_lonlat.transform(0, top_y)[1]
+    _, y = pyproj.Proj("+proj=cea +ellps=WGS84")(0, north)
+    whole_m2 = 4 * math.pi * 6378137 * y
+    boxes = [(0, 0, 1000, 400), (0, 0, 1000, 200), (0, 0, 300, 400), (900, 0, 1000, 400)]
+    area_m2, _ = frame.measure(np.array([shapely.box(*box) for box in boxes], object))
+    assert area_m2 == pytest.approx(np.array([1, 0.5, 0.3, 0.1]) * whole_m2, rel=1e-7)
+
+
 def test_pixels_centred_at_the_poles_end_there():
     transform = Affine(0.25, 0, -180.125, 0, -0.25, 90.125)
     frame = Frame(1440, 721, transform, horizontal_wkt("EPSG:4326"))

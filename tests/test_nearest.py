@@ -23,6 +23,9 @@ from geoseg.nearest import with_nearest
 from geoseg.polygons import outlines
 from geoseg.runs import runs_of
 
+REST = ("extra", "filled")
+"""What features need not have."""
+
 UTM = Frame(400, 400, Affine(10, 0, 5e5, 0, -10, 5e6), horizontal_wkt("EPSG:32633"))
 
 
@@ -36,11 +39,7 @@ def features(pixels, cls, frame=UTM):
 
 def cut(found, cuts):
     for a, b in pairwise(sorted({0, len(found.number), *(c % len(found.number) for c in cuts)})):
-        columns = (
-            getattr(found, name)[a:b]
-            for name in Features.__slots__
-            if name not in ("extra", "filled")
-        )
+        columns = (getattr(found, name)[a:b] for name in Features.__slots__ if name not in REST)
         yield Features(*columns)
 
 

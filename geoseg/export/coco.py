@@ -11,6 +11,7 @@ that holds nothing is an image, too: that nothing is there is a label.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from geoseg.export.sweep import Ints, runs_down
 from geoseg.export.write import Place
 from geoseg.frame import Frame
 from geoseg.window import Window
+
+log = logging.getLogger(__name__)
 
 MOST_PIXELS = 2**32 - 1
 """pycocotools counts the pixels of an image in 32 bits."""
@@ -140,11 +143,12 @@ def _image(images: Images, number: int) -> dict[str, Any]:
 def _annotations(found: Map, images: Images) -> Iterator[dict[str, Any]]:
     from pycocotools import mask as coco
 
-    number = 0
+    number = bare = 0
     for batch in found.batches():
         shapes = in_pixels(batch, images.frame)
         bounds, runs = shapely.bounds(shapes).tolist(), runs_down(shapes)
         for place, fact in enumerate(_facts(batch, found)):
+            before = number
             for image in images.touched(bounds[place]):
                 window = images.window(image)
                 counts = run_lengths(runs.of(place), window)
@@ -162,6 +166,9 @@ def _annotations(found: Map, images: Images) -> Iterator[dict[str, Any]]:
                     "segmentation": {"size": size, "counts": packed["counts"].decode("ascii")},
                     "iscrowd": 0,
                 }
+            bare += number == before
+    if bare:
+        log.warning("%d polygons hold no pixel's centre, and so have no label", bare)
 
 
 def _facts(batch: pa.RecordBatch, found: Map) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,9 @@ from geoseg.runfolder import RunFolder, alone
 
 log = logging.getLogger(__name__)
 
+_ANY_BAND = {"red": 1}
+"""Only the grid of a raster is asked for, so that its bands need not say what they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -100,7 +103,7 @@ def _coco(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
 
     recipe = found.made_by()
     if wishes.raster is not None:
-        check_grid(found, open_source(wishes.raster, None, None), wishes.raster)
+        check_grid(found, open_source(wishes.raster, _ANY_BAND, None), wishes.raster)
     name = wishes.raster or next(iter(recipe.rasters), found.path.name)
     write_coco(to, found, images_of(recipe.frame, wishes.chips, Path(name).name), place)
 
@@ -124,10 +127,10 @@ def _stac(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
 
     paths = rasters(found, wishes.raster)
     if wishes.raster is not None:
-        check_grid(found, open_source(paths, None, None), paths[0])
+        check_grid(found, open_source(paths, _ANY_BAND, None), paths[0])
     tagged, changed_s = None, None
     if is_local(paths[0]):
-        tagged, changed_s = taken(open_raster(paths[0])), Path(paths[0]).stat().st_mtime
+        tagged, changed_s = taken(open_raster(paths[0], _ANY_BAND)), Path(paths[0]).stat().st_mtime
     write_item(to, found, paths, moment(wishes.datetime, tagged, changed_s), place)
 
 
@@ -155,7 +158,7 @@ def _frame(found: Map, raster: str | None) -> Frame:
     made = found.made_by().frame
     if raster is None:
         return made
-    frame = open_source(raster, None, None).frame
+    frame = open_source(raster, _ANY_BAND, None).frame
     if frame.crs != made.crs:
         raise MapError(
             f"{raster} is not in the CRS of {found.path}; give a raster on the grid of the map, or "

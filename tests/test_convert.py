@@ -18,7 +18,7 @@ import rasterio.features
 import shapely
 from affine import Affine
 from rio_cogeo import cog_validate
-from scenes import UTM, ByIdentity, apart, legend, raster, shapes
+from scenes import GEOREF, UTM, ByIdentity, apart, legend, raster, shapes
 
 import geoseg
 from geoseg.convert import Exported, Wishes, export
@@ -515,3 +515,19 @@ def test_an_unfinished_run_of_that_name_is_not_disturbed(tmp_path, made):
         export(made[".parquet"], out)
     segment(out)
     assert out.read_bytes() == made[".gpkg"].read_bytes()
+
+
+@pytest.mark.parametrize("to", ["map.tif", "coco.json", "stac.json"])
+@pytest.mark.parametrize("given", [True, False])
+def test_bands_that_do_not_say_what_they_are_do_not_matter(tmp_path, to, given, caplog):
+    scene = tmp_path / "six.tif"
+    profile = {"driver": "GTiff", "width": 60, "height": 40, "count": 6, "dtype": "uint8"}
+    with rasterio.open(scene, "w", crs="EPSG:32633", transform=GEOREF, **profile) as out:
+        out.write(np.random.default_rng(1).integers(1, 255, (6, 40, 60), np.uint8))
+    made = tmp_path / "m.gpkg"
+    geoseg.segment(scene, "water", bands="red=4,green=3,blue=2,nir=6", out=made)
+    caplog.clear()
+    when = "2020-01-01T00:00:00Z" if to == "stac.json" else None
+    export(made, tmp_path / to, Wishes(raster=str(scene) if given else None, datetime=when))
+    assert (tmp_path / to).exists()
+    assert not [r for r in caplog.records if "band" in r.getMessage()]

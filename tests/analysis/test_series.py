@@ -13,7 +13,9 @@ from scenes import GEOREF, UTM, ByComponent
 
 import geoseg
 from geoseg import LandClass, Legend
+from geoseg.access import Access
 from geoseg.analysis import series
+from geoseg.analysis.hydroperiod.given import grid_of
 from geoseg.errors import ConfigError, GeosegError, OutputError
 from geoseg.frame import Frame, horizontal_wkt
 
@@ -376,3 +378,11 @@ def test_rasters_far_apart_are_refused(maps, tmp_path):
         series([maps[0].with_suffix(".tif"), far], WATER, out=tmp_path / "h.tif", backend=MODEL)
     with pytest.raises(OutputError, match=r"has no known ending; it takes \.tif, \.tiff"):
         series(maps, out=tmp_path / "h.gpkg")
+
+
+def test_the_bands_of_the_grid_need_not_say_what_they_are(tmp_path):
+    path = tmp_path / "six.tif"
+    profile = {"driver": "GTiff", "width": 8, "height": 6, "count": 6, "dtype": "uint8"}
+    with rasterio.open(path, "w", crs=UTM, transform=GEOREF, **profile) as target:
+        target.write(np.ones((6, 6, 8), np.uint8))
+    assert (grid_of(path, Access()).width, grid_of(path, Access()).height) == (8, 6)

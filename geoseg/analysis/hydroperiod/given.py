@@ -78,7 +78,8 @@ def grid_of(path: str | Path, access: Access) -> Frame:
     """
     if is_layer(path):
         return open_map(Path(path)).made_by().frame
-    return open_source(path, None, None, access).frame
+    # Of its bands nothing is asked: they need not say what they are.
+    return open_source(path, {"red": 1}, None, access).frame
 
 
 def of_rasters(

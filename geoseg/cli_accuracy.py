@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geoseg.cli_export import MapFile
-from geoseg.cli_options import Json, Overwrite, Quiet
+from geoseg.cli_options import Column, Json, Overwrite, Quiet
 from geoseg.cli_progress import say
 from geoseg.cli_sample import MapRaster
 from geoseg.offline import harden, load_vectors
@@ -36,6 +36,7 @@ def accuracy(
             "--out", help=".csv (classes) or .json (everything)  [default: CSV on stdout]"
         ),
     ] = None,
+    column: Column = "class",
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -49,7 +50,7 @@ def accuracy(
 
     if out is not None:
         check_table(out, [str(source), points], overwrite=overwrite)
-    found = assess(source, points, reference_column=reference_column, raster=raster)
+    found = assess(source, points, reference_column=reference_column, raster=raster, column=column)
     if out is not None and out.suffix.lower() == ".json":
         save_json(_facts(found), out)
     elif out is not None:
@@ -65,7 +66,7 @@ def accuracy(
         say(f"overall accuracy {found.overall:.3f} ± {found.overall_ci95:.3f} (95 %)")
     for note in found.notes:
         say(note)
-    lost = missing(open_classed(source, "MAP"))
+    lost = missing(open_classed(source, "MAP", column=column))
     if lost:
         say(f"error: {lost} tiles failed and are missing from {source}")
     if lost or found.empty:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geoseg.cli_export import MapFile
-from geoseg.cli_options import Overwrite, Quiet
+from geoseg.cli_options import Column, Overwrite, Quiet
 from geoseg.cli_progress import say
 from geoseg.errors import ConfigError
 from geoseg.offline import harden, load_vectors
@@ -52,6 +52,7 @@ def sample(
     ] = "class",
     seed: Annotated[int, typer.Option("--seed", help="The same draws the same points")] = 0,
     raster: MapRaster = None,
+    column: Column = "class",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -66,7 +67,7 @@ def sample(
 
     check_table(out, [str(source), strata], overwrite=overwrite, kinds=(".gpkg",))
     plan = Plan(n, allocation, target_se, _accuracies(expected), min_per_class, seed)
-    found = draw(source, plan, strata=strata, raster=raster)
+    found = draw(source, plan, strata=strata, raster=raster, column=column)
     save_sample(found, out)
     if not quiet:
         for row in found.design.strata.itertuples():
@@ -76,7 +77,7 @@ def sample(
             f"{len(found.points)} points in {out}: fill 'reference' by what is there, not by the "
             f"map; then geoseg {shlex.join(('accuracy', str(source), str(out)))}"
         )
-    lost = missing(open_classed(source, "MAP"))
+    lost = missing(open_classed(source, "MAP", column=column))
     if lost:
         say(f"error: {lost} tiles failed and are missing from {source}: they count as unmapped")
         raise typer.Exit(1)

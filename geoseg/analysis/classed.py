@@ -98,7 +98,7 @@ def open_classed(
     option: str,
     *,
     column: str = CLASS_COLUMN,
-    knob: str = "name the column that holds it",
+    knob: str = "name the column that holds it with --column",
     nameless: str = "the layer",
 ) -> Classed:
     """Open a map of geoseg, or another layer of polygons with classes.
@@ -246,5 +246,11 @@ def grid_of(found: Classed) -> Frame:
 
 
 def missing(found: Classed) -> int:
-    """Return how many tiles failed and are missing in it; 0 of a layer that is no map of geoseg."""
-    return 0 if found.map is None else len(found.map.failed())
+    """Return how many tiles failed and are missing in it; 0 of what geoseg did not write."""
+    if found.map is not None:
+        return len(found.map.failed())
+    try:
+        # A format that cannot say what made it has its failed tiles beside it.
+        return len(open_map(Path(found.name)).failed())
+    except MapError:
+        return 0

@@ -254,3 +254,11 @@ def test_a_map_that_was_cut_says_what_its_shares_are_of(tmp_path, caplog):
     assert "area of interest" not in caplog.text
     assert area["area_ha"].tolist() == pytest.approx(whole["area_ha"].tolist())
     assert area["share_pct"].tolist() == pytest.approx((2 * whole["share_pct"]).tolist(), rel=1e-3)
+
+
+def test_failed_tiles_beside_a_format_that_cannot_say_what_made_it_are_seen(tmp_path, run):
+    path = drawn(tmp_path, patchwork(60, 150, 2), model=FailingAtTheLeft)
+    run("export", str(path), "--to", str(tmp_path / "m.geojson"))
+    code, _, err = run("stats", str(tmp_path / "m.geojson"))
+    assert code == 1
+    assert "tiles failed and are missing" in err

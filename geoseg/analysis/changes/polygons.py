@@ -27,10 +27,10 @@ from geoseg.window import Window
 
 ARROW = " -> "
 
-_NOTHING = "#7f7f7f"
-"""Colour of ground of no class, where it is mixed with that of another."""
+_GAINED_FROM, _LOST_TO = "#ffffff", "#d7191c"
+"""What stands for ground of no class: what is gained is pale, what is lost red."""
 
-_OF_AFTER = 0.75
+_OF_AFTER = 0.7
 """How much of a transition's colour is that of what came."""
 
 Transition = tuple[int, int]
@@ -122,8 +122,11 @@ def legend_of(aligned: Aligned, wanted: Sequence[Transition]) -> Legend:
 
 def _colour(aligned: Aligned, transition: Transition) -> str:
     """Mix the colours of what was and what came: mostly the latter."""
-    known = [rgb(_NOTHING), *(rgb(c.colour) for c in aligned.classes)]
-    before, after = (np.array(known[k]) for k in transition)
+    ends = (_GAINED_FROM, _LOST_TO)
+    known = [
+        aligned.classes[k - 1].colour if k else end for k, end in zip(transition, ends, strict=True)
+    ]
+    before, after = (np.array(rgb(colour)) for colour in known)
     mixed = np.rint(before * (1 - _OF_AFTER) + after * _OF_AFTER).astype(int)
     return "#" + "".join(f"{v:02x}" for v in mixed.tolist())
 

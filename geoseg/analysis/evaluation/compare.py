@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 _MOST_PX = 512
 """Largest tolerance of boundaries: so far is looked around every window."""
 
-_NOWHERE = "no object of the reference lies in the map: is the CRS of either wrong?"
+_NO_OBJECT = "no object of the reference lies in the map"
+_NO_COVER = "no cover of the reference lies in the map"
 _NO_SCORE = "polygons of the map have no score: average precision cannot be computed"
 
 
@@ -90,7 +91,12 @@ def evaluate(  # noqa: PLR0913
                 rows += _cover_rows(pair, seen, zone)
                 confusion += _confusion(seen, zone)
             if not seen.confusion("whole")[:, 1:].any():
-                notes.append(_NOWHERE.replace("object", "cover"))
+                notes.append(_NO_COVER)
+    kinds = [kind for kind in ("object", "cover") if pair.of_kind(kind)]
+    if len({_NO_OBJECT, _NO_COVER} & set(notes)) == len(kinds):
+        raise ConfigError(
+            f"nothing of {pair.reference.name} lies in {pair.map.name}: is the CRS of either wrong?"
+        )
     facts = {
         "map": pair.map.name,
         "reference": pair.reference.name,
@@ -165,7 +171,7 @@ def _judge_objects(
         rows.append(Row(zone, MICRO, "object", _figures(reduce(add, counts[zone]))))
     notes = [_NO_SCORE] if np.isnan(overlaps.map.score).any() else []
     if len(overlaps.reference.cls) == 0:
-        notes.append(_NOWHERE)
+        notes.append(_NO_OBJECT)
     return rows, notes
 
 

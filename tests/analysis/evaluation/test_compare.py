@@ -250,14 +250,19 @@ def test_without_the_evaluator_objects_are_refused_and_covers_are_not(tmp_path, 
     assert row(evaluate(out, covers[covers["class"] == "c1"]), name="c1")["IoU"] == 1
 
 
-def test_a_reference_of_another_place_is_noticed_and_one_without_place_is_refused(tmp_path):
+def test_a_reference_of_another_place_or_without_place_is_refused(tmp_path):
     out = mapped(tmp_path)
     far = right()
     far.geometry = far.geometry.translate(1e5, 0)
-    found = evaluate(out, far)
+    with pytest.raises(ConfigError, match=r"nothing of .* lies in .*: is the CRS of either wrong"):
+        evaluate(out, far)
+    near = right()
+    covers = near["class"] == "c1"
+    near.loc[~covers, "geometry"] = near[~covers].translate(1e5, 0)
+    found = evaluate(out, near)
     assert math.isnan(row(found)["recall"])
     assert row(found)["false"] == CLASSES.count(0)
-    assert sum("is the CRS of either wrong?" in note for note in found.notes) == 2
+    assert "no object of the reference lies in the map" in found.notes
     with pytest.raises(ConfigError, match="has no coordinate reference system, the other has one"):
         evaluate(out, right().set_crs(None, allow_override=True))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,13 @@ from geoseg.generalise.nodes import Lattice
 from geoseg.generalise.rebuild import rebuilt
 from geoseg.generalise.relax import Rules, settle
 from geoseg.generalise.saddles import MOVED_PX
+from geoseg.generalise.sizes import Sizes, least_px
 from geoseg.generalise.spooled import find_nodes, spool
 from geoseg.generalise.windows import WINDOW_PX
 from geoseg.legend import Legend
 from geoseg.polygons import outlines
 from geoseg.runs import RUN, runs_of
-from geoseg.units import parse_length
+from geoseg.units import parse_area, parse_length
 from geoseg.window import Window
 
 SMOOTH_ALONE = "2px"
@@ -126,6 +128,8 @@ class Map:
     """How far lines may move."""
     window_px: int = WINDOW_PX
     """Side of the windows in which it is looked at; does not change the result."""
+    least: Callable[[Drawn], NDArray[np.float64]] | None = None
+    """Returns (n,) the least area in pixels of features; None where they may be of any size."""
 
 
 def generalise(
@@ -136,7 +140,8 @@ def generalise(
     No line moves farther than the rules allow, and the topology of each coverage stays: polygons,
     holes, and who touches whom. But two features of one class that meet at the corner of a pixel
     share a short border there, if lines may be simplified by MOVED_PX; so bands that are narrow
-    are no strings of beads. The result does not depend on batches or windows.
+    are no strings of beads. Features keep their least area if they have it in pixels. The result
+    does not depend on batches or windows.
 
     Args:
         found: Features whose outlines follow pixel edges; all are taken before the first is given.
@@ -147,7 +152,15 @@ def generalise(
     Raises:
         WriteFailedError: The disk is full.
     """
-    spooled = spool(found, (whole.coverage, whole.still), whole.edge, folder)
+    least: list[NDArray[np.float64]] = []
+
+    def noted() -> Iterator[Drawn]:
+        for part in found:
+            if whole.least is not None:
+                least.append(whole.least(part))
+            yield part
+
+    spooled = spool(noted(), (whole.coverage, whole.still), whole.edge, folder)
     opening = whole.rules.tolerance >= MOVED_PX
     network = connect(
         spooled,
@@ -156,7 +169,8 @@ def generalise(
     )
     height, width = whole.extent.shape
     fine = Lattice(Window(0, 0, width * GRID, height * GRID))
-    settle(network, fine, (whole.rules, whole.window_px), tell)
+    sizes = Sizes.of(network, spooled.per_feature, np.concatenate(least)) if least else None
+    settle(network, fine, (whole.rules, whole.window_px), sizes, tell)
     yield from rebuilt(spooled, network, whole.rules)
 
 
@@ -171,12 +185,13 @@ def generalised(
         scratch: Folder that does not stay.
         tell: As of `generalise`.
     """
-    frame = job.raster.frame
+    frame, least = job.raster.frame, job.finish.min_area
     whole = Map(
         frame.window,
         edge(frame.window, job.area),
         coverages(job.legend),
         job.finish.is_regular(job.legend),
         rules(job.finish, frame),
+        least=None if least is None else partial(least_px, parse_area(least), frame=frame),
     )
     return generalise(found, whole, scratch / "lines", tell)

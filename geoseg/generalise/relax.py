@@ -2,6 +2,7 @@
 
 All of them are made as coarse as is allowed; whatever is in conflict anywhere is made finer there,
 all at once, and again, until nothing is. It ends, because the original lines are not in conflict.
+So are the lines of features that would be too small.
 What is found does not depend on windows or their order, so neither does the result.
 """
 
@@ -17,6 +18,7 @@ from geoseg.generalise.lines import (
     DROPPED,
     GRID,
     SHARP,
+    Curves,
     Ints,
     Lines,
     Mask,
@@ -28,6 +30,7 @@ from geoseg.generalise.lines import (
 )
 from geoseg.generalise.network import Network, parts
 from geoseg.generalise.nodes import Lattice
+from geoseg.generalise.sizes import Sizes
 from geoseg.generalise.windows import Index
 from geoseg.window import Window
 
@@ -55,16 +58,19 @@ class _Rivals:
     now: Ints
     """(r,) area between the drawn arc and its chord; changes."""
 
-    def draw(self, arcs: Ints, lines: Lines, rules: Rules) -> None:
+    def draw(self, arcs: Ints, drawn: Curves) -> None:
         """Note how arcs, rising, are drawn now."""
-        drawn = curves(lines, corners(lines, rules.rounding))
         at = np.searchsorted(self.arcs, arcs)
         mine = np.append(self.arcs, -1)[at] == arcs
         self.now[at[mine]] = areas(drawn.xy, drawn.start)[mine]
 
 
 def settle(
-    network: Network, lattice: Lattice, how: tuple[Rules, int], tell: Callable[[int, int], None]
+    network: Network,
+    lattice: Lattice,
+    how: tuple[Rules, int],
+    sizes: Sizes | None,
+    tell: Callable[[int, int], None],
 ) -> None:
     """Set the states of all corners.
 
@@ -73,22 +79,35 @@ def settle(
         lattice: Numbers corners, in 1/GRID px.
         how: How far they may move; and the side of a window, in pixels, which does not change the
             result.
+        sizes: How large features must be; None where they may be of any size.
         tell: Called with the windows that were looked at, and all.
     """
     rules, side = how
     index, rivals = Index.of(_begin(network, rules), side), _find_rivals(network, lattice)
     changed = ~network.fixed
-    for some in parts(network, rivals.arcs):
-        rivals.draw(some, network.lines(some), rules)
+    noted = rivals.arcs if sizes is None else np.arange(len(network.first))
+    for some in parts(network, noted):
+        _note(some, network.lines(some), rules, (rivals, sizes))
     done, most = 0, len(index.windows(changed))
     while changed.any():
         causes = [_unordered(network, rivals)]
+        if sizes is not None:
+            causes.append(sizes.too_small(network))
         for window, arcs in index.windows(changed):
             causes += _conflicts(network, arcs, changed, (window, rules))
             # The first look is at all windows; further ones are short.
             done = min(done + 1, most)
             tell(done, most)
-        changed = _refine(network, np.unique(np.concatenate(causes)), rivals, rules)
+        changed = _refine(network, np.unique(np.concatenate(causes)), rules, (rivals, sizes))
+
+
+def _note(arcs: Ints, lines: Lines, rules: Rules, books: tuple[_Rivals, Sizes | None]) -> None:
+    """Note how arcs are drawn now."""
+    rivals, sizes = books
+    drawn = curves(lines, corners(lines, rules.rounding))
+    rivals.draw(arcs, drawn)
+    if sizes is not None:
+        sizes.draw(arcs, drawn)
 
 
 def _begin(network: Network, rules: Rules) -> Shorts:
@@ -145,7 +164,9 @@ def _unordered(network: Network, rivals: _Rivals) -> Ints:
     return np.concatenate([2 * at, 2 * at + 1])
 
 
-def _refine(network: Network, causes: Ints, rivals: _Rivals, rules: Rules) -> Mask:
+def _refine(
+    network: Network, causes: Ints, rules: Rules, books: tuple[_Rivals, Sizes | None]
+) -> Mask:
     """Make finer what is to blame; returns which arcs are drawn otherwise now."""
     changed = np.zeros(len(network.first), bool)
     arc_of = np.searchsorted(network.first, causes // 2, "right") - 1
@@ -156,7 +177,7 @@ def _refine(network: Network, causes: Ints, rivals: _Rivals, rules: Rules) -> Ma
         local = 2 * np.searchsorted(at, mine // 2) + mine % 2
         finer = refined(lines, local, rules.tolerance)
         network.state[at] = finer.state
-        rivals.draw(arcs, finer, rules)
+        _note(arcs, finer, rules, books)
         other = np.flatnonzero(finer.state != lines.state)
         changed[arcs[np.searchsorted(lines.start, other, "right") - 1]] = True
     return changed

@@ -76,6 +76,17 @@ def test_areas_are_those_of_what_is_drawn():
     assert found["n_tiles"].equals(before["n_tiles"])
 
 
+@pytest.mark.parametrize(("least", "ha"), [("12px", None), ("900m2", 0.09), ("0.2ha", 0.2)])
+def test_nothing_is_drawn_smaller_than_the_minimum_mapping_unit(least, ha):
+    found = segment(FULL, min_area=least, simplify="3px").features()
+    # A pixel has 100 square metres in the raster's CRS.
+    area, limit = (found.area / 100, 12) if ha is None else (found["area_ha"], ha)
+    assert len(found) > 5
+    assert (area >= limit - 1e-9).all()
+    unbound = segment(FULL, simplify="3px").features()
+    assert unbound["area_ha"].min() < found["area_ha"].min()
+
+
 @pytest.mark.parametrize(
     "aoi",
     [

@@ -142,7 +142,7 @@ def test_tiles_that_failed_are_told_and_not_compared(qgis, dates, maps, tmp_path
         ("raster", ("PROMPT=watr",), "does not know the word 'watr'"),
         ("raster", (), 'say what to look for: --prompt "forest, water" or --legend FILE'),
         ("map", ("PROMPT=water",), "give two rasters, or two maps"),
-        ("raster", ("PROMPT=water", "MATRIX=hectares.txt"), "has no known ending"),
+        ("raster", ("PROMPT=water", "MATRIX=hectares.txt"), "takes .csv, .json"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line_of_the_command(

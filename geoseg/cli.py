@@ -32,6 +32,8 @@ from geoseg.cli_options import (
     KeepGoing,
     LegendFile,
     Memory,
+    MinArea,
+    MinHole,
     Offline,
     Overlap,
     Overwrite,
@@ -39,6 +41,8 @@ from geoseg.cli_options import (
     Quiet,
     Rasters,
     Sensor,
+    Simplify,
+    Smooth,
     Tile,
     TrustInput,
     WatchStdin,
@@ -138,19 +142,10 @@ def segment(
         int | None,
         typer.Option(help="Pixels that tiles share  [default: 128, or what the backend needs]"),
     ] = None,
-    simplify: Annotated[
-        str | None, typer.Option(help="Farthest an outline may move: 2px, 1.5m", metavar="LENGTH")
-    ] = None,
-    smooth: Annotated[
-        bool,
-        typer.Option("--smooth", help="Round the corners of outlines, within --simplify (2px)"),
-    ] = False,
-    min_area: Annotated[
-        str | None, typer.Option(help="Least area of a polygon: 500m2, 0.5ha, 20px", metavar="AREA")
-    ] = None,
-    min_hole: Annotated[
-        str | None, typer.Option(help="Least area of a hole; smaller are filled", metavar="AREA")
-    ] = None,
+    simplify: Simplify = None,
+    smooth: Smooth = False,
+    min_area: MinArea = None,
+    min_hole: MinHole = None,
     small: Annotated[
         str | None,
         typer.Option(

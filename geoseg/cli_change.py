@@ -20,10 +20,14 @@ from geoseg.cli_options import (
     KeepGoing,
     LegendFile,
     Memory,
+    MinArea,
+    MinHole,
     Overwrite,
     Prompt,
     Quiet,
     Sensor,
+    Simplify,
+    Smooth,
     ThresholdOfRasters,
     TrustInput,
     WatchStdin,
@@ -83,12 +87,8 @@ def change(
         float,
         typer.Option("--tolerance", help="Part of its area by which an object may change"),
     ] = 0.1,
-    min_area: Annotated[
-        str | None, typer.Option(help="Least area of a polygon: 0.5ha, 20px", metavar="AREA")
-    ] = None,
-    min_hole: Annotated[
-        str | None, typer.Option(help="Least area of a hole; smaller are filled", metavar="AREA")
-    ] = None,
+    min_area: MinArea = None,
+    min_hole: MinHole = None,
     small: Annotated[
         str | None,
         typer.Option(
@@ -96,12 +96,8 @@ def change(
             "border) or drop  [default: merge]"
         ),
     ] = None,
-    simplify: Annotated[
-        str | None, typer.Option(help="Farthest an outline may move: 2px, 1.5m", metavar="LENGTH")
-    ] = None,
-    smooth: Annotated[
-        bool, typer.Option("--smooth", help="Round the corners of outlines, within --simplify")
-    ] = False,
+    simplify: Simplify = None,
+    smooth: Smooth = False,
     columns: Annotated[
         str, typer.Option(help="Further columns: compactness, nearest, truncated")
     ] = "",

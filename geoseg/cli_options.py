@@ -110,3 +110,21 @@ def asked(prompt: str | None, legend: str | None) -> Legend | None:
     if prompt is not None:
         return Legend.parse(prompt)
     return None if legend is None else Legend.load(legend)
+
+
+Simplify = Annotated[
+    str | None,
+    typer.Option("--simplify", help="Farthest an outline may move: 2px, 1.5m", metavar="LENGTH"),
+]
+Smooth = Annotated[
+    bool,
+    typer.Option("--smooth", help="Round the corners of outlines, within --simplify (2px)"),
+]
+MinArea = Annotated[
+    str | None,
+    typer.Option("--min-area", help="Least area of a polygon: 500m2, 0.5ha, 20px", metavar="AREA"),
+]
+MinHole = Annotated[
+    str | None,
+    typer.Option("--min-hole", help="Least area of a hole; smaller are filled", metavar="AREA"),
+]

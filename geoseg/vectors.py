@@ -1,4 +1,4 @@
-"""What does a user draw by hand? Vector layers, as --boxes and --aoi take them."""
+"""What does a user draw by hand? Vector layers: boxes, areas, zones, references."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""What is asked of models of outlines? Masks under boxes and points, or of all they see."""
+"""What is asked of models of outlines? Masks under prompts, or of all they see."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.backends.detections import Detections, Picture
+from geoseg.backends.prompts import Prompt
 from geoseg.instances import Mask
 
 
@@ -79,5 +80,24 @@ class Proposer(Outliner, Protocol):
             pictures: What to look at.
             points: (n, 2) x, y in pixels of each picture.
             shapes: (rows, cols) of the tile each picture shows.
+        """
+        ...
+
+
+@runtime_checkable
+class Interactive(Outliner, Protocol):
+    """A segmenter that can be asked again and again about a picture it has looked at."""
+
+    def look(self, picture: Picture) -> Any:
+        """Return what is seen in a picture: all that costs time and does not know the prompt."""
+        ...
+
+    def ask(self, seen: Any, prompt: Prompt, shape: tuple[int, int]) -> list[Cutout]:
+        """Return masks that one object may have, the best first; none where nothing is there.
+
+        Args:
+            seen: What `look` returned.
+            prompt: In pixels of the picture; has a positive point, a box or a mask.
+            shape: (rows, cols) of the tile the picture shows: what masks are made in.
         """
         ...

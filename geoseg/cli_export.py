@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from geoseg.cli_options import Only
 from geoseg.errors import INCOMPLETE
 from geoseg.offline import harden, load_vectors
 
@@ -45,6 +46,7 @@ def export(
             "raster's time of change  [default: the raster's TIFFTAG_DATETIME]",
         ),
     ] = None,
+    only: Only = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary")] = False,
 ) -> None:
@@ -54,7 +56,7 @@ def export(
     from geoseg.convert import Wishes
     from geoseg.convert import export as convert
 
-    wishes = Wishes(form, raster, chips, when, overwrite)
+    wishes = Wishes(form, raster, chips, when, overwrite, only)
     made = convert(source, to, wishes)
     if not quiet:
         print(f"{made.count} polygons in {to}", file=sys.stderr)  # noqa: T201

@@ -42,7 +42,7 @@ class Session:
     """A raster, a segmenter, and what was pointed at.
 
     A tile is looked at when it is first asked. What image encoders saw is kept on disk, for later
-    sessions and for `geoseg.segment` with `ModelOptions(cache="auto")`. An object that a tile cuts
+    sessions, and for `geoseg.segment` with `ModelOptions(cache="auto")`. An object that a tile cuts
     is followed into the next, by the rule of the seams. Methods may be called from any thread.
     """
 
@@ -71,7 +71,8 @@ class Session:
                 or an object that is one.
             out: GeoPackage of what is accepted, begun or continued; `NAME_annotations.gpkg` in the
                 current folder where None. It is a map: `stats`, `export`, `review` read it.
-            models: How models are loaded and run.
+            models: How models are loaded and run. What image encoders saw is kept in its `cache`,
+                or in the user's own cache folder.
             bands: 1-based band numbers by role, as `"red=4,green=3,blue=2"`.
             sensor: Band order of a known product, as of `geoseg.segment`.
             composite: Roles that are shown as red, green and blue, as `"nir,red,green"`.
@@ -93,6 +94,8 @@ class Session:
             warn_of_alpha(file)
         self._places = Places(self.raster.frame, crs)
         options = models or ModelOptions()
+        if options.cache is None:
+            options = options.model_copy(update={"cache": "auto"})
         segmenter = _segmenter(model, options)
         self._legend = Legend.parse(legend) if isinstance(legend, str) else legend
         view = View(options.gsd).fit(self.raster)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from geoseg.estimate import plan
     from geoseg.geotiff import open_raster
     from geoseg.instances import Instances
+    from geoseg.interactive.session import Session
     from geoseg.legend import LandClass, Legend
     from geoseg.outcome import Run
     from geoseg.raster import ArrayRaster
@@ -31,6 +32,7 @@ _HOME = {
     "Legend": "geoseg.legend",
     "ModelOptions": "geoseg.config",
     "Run": "geoseg.outcome",
+    "Session": "geoseg.interactive.session",
     "open_raster": "geoseg.geotiff",
     "plan": "geoseg.estimate",
     "review": "geoseg.reviewing.review",
@@ -45,6 +47,7 @@ __all__ = [
     "Legend",
     "ModelOptions",
     "Run",
+    "Session",
     "open_raster",
     "plan",
     "review",

@@ -77,6 +77,19 @@ Memory = Annotated[
     str | None,
     typer.Option("--memory", help="Most memory the run may take: 2GB", metavar="SIZE"),
 ]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        help="Keep what segmenters' encoders made of pictures, in a folder or in auto (your own "
+        "cache), and use what is there",
+        metavar="DIR|auto",
+        show_default=False,
+    ),
+]
+CacheSize = Annotated[
+    str, typer.Option("--cache-size", help="Most disk that --cache may take", metavar="SIZE")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: weights must be here")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output")]
 

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from geoseg.access import Access, is_network
-from geoseg.config import Finish, ModelOptions, difference
+from geoseg.config import OF_THE_USER, Finish, ModelOptions, difference
 from geoseg.errors import MapError
 from geoseg.export.check import rows_of
 from geoseg.export.publish import digest
@@ -119,7 +119,7 @@ def rerun(
         rasters,
         _legend(asked, source),
         out=out or source.with_stem(f"{source.stem}_rerun"),
-        models=ModelOptions.build(**asked.get("models", {}), offline=means.offline),
+        models=_models(asked, offline=means.offline),
         **words,
         workers=means.workers,
         batch=means.batch,
@@ -130,6 +130,11 @@ def rerun(
         progress=progress,
     )
     return Again(run, _same(found, run.path))
+
+
+def _models(asked: Mapping[str, Any], *, offline: bool) -> ModelOptions:
+    of_the_map = {k: v for k, v in asked.get("models", {}).items() if k not in OF_THE_USER}
+    return ModelOptions.build(**of_the_map, offline=offline)
 
 
 def _legend(asked: Mapping[str, Any], source: Path) -> Legend | None:

@@ -80,9 +80,14 @@ class Queue:
             place = len(self.ids) if at is None else at
             self.at = min(max(place + by, 0), len(self.ids) - 1)
 
-    def to_open(self) -> None:
-        """Look at the next one that is open, beginning anew at the end; nowhere if none is."""
-        start = 0 if self.at is None else self.at
+    def to_open(self, start: int | None = None) -> None:
+        """Look at the next one that is open, beginning anew at the end; nowhere if none is.
+
+        Args:
+            start: Place from which on; where we are if None.
+        """
+        if start is None:
+            start = 0 if self.at is None else self.at
         open_ = np.flatnonzero(self._said[start:] == 0)
         if len(open_):
             self.at = start + int(open_[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyproj
 import shapely
 
 from geoseg.area import polygonal
@@ -37,7 +36,7 @@ def redrawn(polygon: shapely.Geometry, crs: Any, frame: Frame) -> shapely.MultiP
     if crs is not None:
         if frame.crs is None:
             raise ConfigError(f"{_NAME} has a CRS, the map has none; leave crs out")
-        pixels, _ = in_pixels(parts, _wkt(crs), frame, _NAME)
+        pixels, _ = in_pixels(parts, horizontal(crs, _NAME), frame, _NAME)
         grid = frame.window
         near = shapely.intersects(pixels, shapely.box(grid.x0, grid.y0, grid.x1, grid.y1))
         placed = shapely.transform(pixels[near], frame.to_crs)
@@ -48,13 +47,6 @@ def redrawn(polygon: shapely.Geometry, crs: Any, frame: Frame) -> shapely.MultiP
             "as crs='EPSG:4326'"
         )
     return whole(shapely.union_all(placed))
-
-
-def _wkt(crs: Any) -> str:
-    try:
-        return horizontal(crs, _NAME)
-    except pyproj.exceptions.CRSError as error:
-        raise ConfigError(f"{_NAME}: '{crs}' is no coordinate reference system") from error
 
 
 def _touches(placed: Any, frame: Frame) -> bool:

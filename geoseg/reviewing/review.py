@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import shapely
 
 from geoseg.analysis.classed import check_names
+from geoseg.backends.outlining import Interactive
 from geoseg.errors import ConfigError, MapError, MissingDependencyError, RasterError
 from geoseg.export.by_hand import measures
 from geoseg.export.edit import GEOMETRY, Editor
@@ -23,6 +24,9 @@ from geoseg.raster import RasterReader
 from geoseg.reviewed import check_only, keeps
 from geoseg.reviewing.queue import COLUMNS, Queue, check_order
 from geoseg.reviewing.redrawn import redrawn
+
+if TYPE_CHECKING:
+    from geoseg.interactive.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class Review:
         by: str,
         order: str,
         only: str | None,
-        model: str,
+        model: str | Interactive,
     ) -> None:
         """Use `geoseg.review`."""
         self.path = editor.path
@@ -78,7 +82,7 @@ class Review:
         """Its raster, to look at; None where it is not at hand."""
         self._editor, self._by, self._order, self._only = editor, by, order, only
         self._model = model
-        self._session: Any = None
+        self._session: Session | None = None
         self._done: list[_Decision] = []
         self._queue = Queue([], order)
         self._load()
@@ -145,20 +149,21 @@ class Review:
         return self._editor.frame.crs
 
     @property
-    def session(self) -> Any:
-        """A `geoseg.Session` on the raster, whose outlines can be given to `redraw`.
+    def session(self) -> Session:
+        """A `geoseg.Session` on the raster and the map, made when it is first asked for.
 
-        It is made when it is first asked for.
+        Its outline may be given to `redraw`; what it accepts is added to the map.
 
         Raises:
             MapError: The raster is not at hand.
         """
+        from geoseg.interactive.session import Session
+
         if self._session is None:
             if self.raster is None:
                 # Says why it is not.
                 self.raster = open_origin(open_map(self.path))
-            make = import_module("geoseg.interactive.session").Session
-            self._session = make(self.raster, model=self._model)
+            self._session = Session(self.raster, self._model, out=self.path)
         return self._session
 
     def next(self) -> Candidate | None:
@@ -315,10 +320,10 @@ class Review:
             if row[0] in mine or keeps(row[-1], self._only)
         ]
         self._queue = Queue(rows, self._order)
-        if old.current is not None:
-            self._queue.at = self._queue.place(old.current)
+        if old.at is not None:
+            self._queue.at = self._queue.place(int(old.ids[old.at]))
             if self._queue.at is None:
-                self._queue.to_open()
+                self._queue.to_open(old.at)
 
 
 def review(
@@ -328,7 +333,7 @@ def review(
     by: str | None = None,
     order: str = "score",
     only: str | None = None,
-    model: str = "grow",
+    model: str | Interactive = "grow",
 ) -> Review:
     """Go through the polygons of a map, and say of each what it is worth.
 
@@ -343,7 +348,7 @@ def review(
         by: Who reviews; the name of the login where None.
         order: `score` (lowest first), `id`, or `area` (largest first).
         only: `accepted` or `kept`: go through those alone.
-        model: What outlines an object that is clicked at, where `session` is asked for.
+        model: What outlines an object that is clicked at, of `geoseg.Session`.
 
     Raises:
         MapError: It is no GeoPackage of geoseg, or the raster is of another place.

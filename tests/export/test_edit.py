@@ -322,7 +322,7 @@ def test_qgis_may_have_the_map_open_to_edit_it(path):
             editor.change(number, review="accepted")
             # GDAL's own SQLite opens and closes the file in this process.
             assert read(path)["review"][number] == "accepted"
-            assert do(f"DELETE FROM features WHERE id = {10 + number}") == "[]"
+            assert do(f"DELETE FROM features WHERE id = {10 + number}") == "[]"  # noqa: S608
             assert editor.refresh()
         assert [r.id for r in editor.rows()] == list(range(1, 11))
         qgis.communicate()

@@ -89,6 +89,16 @@ class Qgis:
             check=False,
         )
 
+    def talk(self, name: str, *arguments: object) -> subprocess.Popen[str]:
+        """Start a script of this folder with the Python of QGIS; it may be told more on stdin."""
+        return subprocess.Popen(  # noqa: S603
+            [str(PYTHON), str(Path(__file__).with_name(name)), *map(str, arguments)],
+            env=self.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def processes(self) -> list[psutil.Process]:
         """Return what descends from this QGIS and runs."""
         return [p for p in psutil.process_iter() if self._owns(p)]

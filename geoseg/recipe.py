@@ -28,6 +28,9 @@ from geoseg.legend import Legend
 
 IN_MEMORY = "in_memory"
 
+BY_HAND = "by_hand"
+"""Fact of a map whose polygons somebody drew: no command makes it again."""
+
 
 class Asked(BaseModel):
     """What may stand in the part `asked` of a recipe: a map may come from anyone."""

@@ -27,7 +27,7 @@ from geoseg.legend import Legend
 from geoseg.outcome import Run
 from geoseg.prepare import open_source, versions
 from geoseg.progress import Progress
-from geoseg.recipe import IN_MEMORY, Recipe
+from geoseg.recipe import BY_HAND, IN_MEMORY, Recipe
 from geoseg.run import segment
 from geoseg.stamps import WHOLE_BYTES
 from geoseg.whereabouts import find
@@ -97,6 +97,8 @@ def rerun(
     asked = recipe.asked
     if "change" in recipe.facts:
         raise MapError(f"{source} compares two dates; make it again with geoseg change")
+    if BY_HAND in recipe.facts:
+        raise MapError(f"{source} was drawn by hand; no command can make it again")
     lost = {*asked[IN_MEMORY], *({"source", "backend"} - asked.keys())}
     lost -= {"source"} if raster else set()
     if lost:

@@ -4,6 +4,7 @@ spectral                     a backend of its own
 grounding-dino+sam2          a detector and a segmenter: words -> boxes -> masks
 grounding-dino               a detector alone: its boxes are the outlines
 sam2, with boxes             a segmenter whose boxes or points are the user's
+sam2, in a session           a segmenter that is asked by hand
 everything:sam2              a segmenter on a lattice of points: no words
 NAME:WEIGHTS                 with other weights: a folder, a file, OWNER/NAME@REVISION
 """
@@ -18,6 +19,7 @@ from geoseg.backends import Backend, BackendInfo, available, find, make, of_role
 from geoseg.backends.clouds import Cloudless
 from geoseg.backends.everything import Everything
 from geoseg.backends.given import given
+from geoseg.backends.outlining import Interactive
 from geoseg.backends.pictures import View
 from geoseg.backends.prompted import Prompted
 from geoseg.backends.searching import Searching
@@ -75,6 +77,29 @@ def load(
             f"grounding-dino+{name}, give --boxes LAYER, or use everything:{name}"
         )
     return _prompted(spec, (first, second), options, boxes)
+
+
+def interactive(spec: str, options: ModelOptions) -> Interactive:
+    """Return the segmenter that a text names, to be asked by hand; not yet ready.
+
+    Raises:
+        BackendError: There is none of this name, or it takes no prompts.
+        MissingDependencyError: It needs an extra that is not installed.
+    """
+    first, plus, _ = _parts(spec)
+    name, argument = _named(first)
+    if plus or name == EVERYTHING or find(name).role != "segmenter":
+        raise BackendError(
+            f"'{spec}' takes no prompts: it does not outline what is pointed at; give a segmenter "
+            f"alone (one of: {', '.join(of_role('segmenter'))})"
+        )
+    made = make(find(name), argument, options)
+    if not isinstance(made, Interactive):
+        raise BackendError(
+            f"'{name}' outlines boxes, but cannot be asked again and again about a picture (it "
+            "lacks look and ask, see geoseg.backends.outlining.Interactive)"
+        )
+    return made
 
 
 def _prompted(

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from geoseg.errors import MapError
+from geoseg.export.held import mend
 from geoseg.export.place import FORMATS, failed_path, is_locked
 from geoseg.export.style import class_style
 from geoseg.export.table import COLUMNS, FAILED_LAYER, LAYER, Failed, Layer, Target, schema
@@ -170,6 +171,8 @@ def open_map(path: Path) -> Map:
         raise MapError(f"no such file: {path}; give a map that geoseg wrote")
     if kind is None:
         raise MapError(f"{path} is no map of geoseg: those end in {', '.join(FORMATS)}")
+    if kind == "GPKG":
+        mend(path)
     try:
         if kind == "Parquet":
             with pq.ParquetFile(path) as file:

@@ -15,7 +15,8 @@ ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
     ("errors", "window", "units", "interrupts", "lock", "folder", "progress", "memory"),
-    ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
+    ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors",
+     "reviewed"),
     ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library", "recipe",
      "whereabouts"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),

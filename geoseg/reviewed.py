@@ -1,0 +1,39 @@
+"""What did a reviewer say of a polygon, and which polygons count then?
+
+The words stand in columns of the map's own layer, so that QGIS and every reader sees them.
+"""
+
+from __future__ import annotations
+
+from geoseg.errors import ConfigError
+
+COLUMNS = ("review", "reviewed_by", "reviewed_at")
+"""What was said, of STATES or nothing yet; who said it; when, UTC, as `2026-11-27T15:00:00Z`."""
+
+STATES = ("accepted", "rejected", "edited")
+"""`edited` is accepted, after its outline or class was put right."""
+
+ONLY = ("accepted", "kept")
+"""What `--only` takes: what somebody accepted or put right; or all but what was rejected."""
+
+
+def keeps(state: str | None, only: str | None) -> bool:
+    """Tell whether a polygon counts.
+
+    Args:
+        state: What was said of it; None where nothing was.
+        only: One of ONLY; None lets all count.
+    """
+    if only is None:
+        return True
+    return state in ("accepted", "edited") if only == "accepted" else state != "rejected"
+
+
+def check_only(only: str | None) -> None:
+    """Refuse what `--only` does not know.
+
+    Raises:
+        ConfigError: It is none of ONLY.
+    """
+    if only is not None and only not in ONLY:
+        raise ConfigError(f"--only '{only}' is none of: {', '.join(ONLY)}")

@@ -1,10 +1,10 @@
 """How is a mask written as rings that a reader fills, so that it gets the same pixels back?
 
-Readers of YOLO's labels multiply by the size of the image, cut the fractions off, and have OpenCV
-fill the polygon, which paints the pixels under its outline, too. So the ring of a region runs
-through the centres of its outermost pixels, along rows and columns only. A hole is joined to its
-surroundings by a cut along a row, there and back, which lies in the region. A part is 4-connected;
-each is a ring of its own, as a line between two would be painted.
+Readers of YOLO's labels make whole numbers of a polygon's points, the numbers of pixels, and have
+OpenCV fill it, which paints the pixels under its outline, too. So the ring of a region runs through
+its outermost pixels, along rows and columns only: points that a reader puts in between lie on them
+as well. A hole is joined to its surroundings by a cut along a row, there and back, which lies in
+the region. A part is 4-connected; each is a ring of its own, as a line between two would be painted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Walks:
-    """Rings through centres of pixels."""
+    """Rings through pixels."""
 
     xy: Ints
     """(n, 2) column and row of pixels; those of a ring are four at least, some perhaps the same."""

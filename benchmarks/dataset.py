@@ -228,8 +228,11 @@ def main() -> None:
         figures |= compare(folder, asked.scene, names)
         if asked.pictures is not None:
             show(folder, asked.pictures)
+    if asked.json:
+        print(json.dumps(figures))
+        return
     for name, value in figures.items():
-        print(json.dumps({name: value}) if asked.json else f"{name:26} {value}")
+        print(f"{name:26} {value}")
 
 
 if __name__ == "__main__":

@@ -40,9 +40,7 @@ def export(
     ] = None,
     chips: Annotated[
         int | None,
-        typer.Option(
-            "--chips", help="COCO images of so many pixels a side  [with --out: 1024]"
-        ),
+        typer.Option("--chips", help="COCO images of so many pixels a side  [with --out: 1024]"),
     ] = None,
     only: Annotated[
         str | None,

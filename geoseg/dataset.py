@@ -25,7 +25,7 @@ from geoseg.export.coco import Images, check_pycocotools, facts_of, images_of, t
 from geoseg.export.dataset.labels import FORMS, SIDES, open_labels
 from geoseg.export.dataset.pictures import deal, draw
 from geoseg.export.dataset.replace import MARKER, check_folder, put_folder
-from geoseg.export.dataset.split import NEITHER, TRAIN, split
+from geoseg.export.dataset.split import NEITHER, TRAIN, VAL, split
 from geoseg.export.dataset.survey import (
     BETWEEN,
     UNJUDGED,
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 CHIP_PX = 1024
 MOST_CHIP_PX = 8192
 """A chip is held in memory, in all bands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -209,6 +210,15 @@ class _Work:
             )
         lattice = usable.reshape(-1, self.images.across)
         sides = split(lattice, known.ties, self.choices.val, self.choices.seed).ravel()
+        train, val = (int((sides == side).sum()) for side in (TRAIN, VAL))
+        if val < self.choices.val * (train + val):
+            log.warning(
+                "%d of %d chips are for validation, less than --val %g: others touch or share "
+                "objects with too many for training; smaller --chips share less",
+                val,
+                train + val,
+                self.choices.val,
+            )
         known.why[usable & (sides == NEITHER)] = BETWEEN
         return {chip: SIDES[sides[chip] - TRAIN] for chip in np.flatnonzero(sides).tolist()}
 

@@ -18,9 +18,9 @@ import numpy as np
 from geoseg.export.coco import Images, categories, image, label, run_lengths
 from geoseg.export.dataset.pictures import name_of
 from geoseg.export.dataset.pieces import Pieces
-from geoseg.export.dataset.rings import Walks, walks
+from geoseg.export.dataset.rings import walks
 from geoseg.legend import Legend
-from geoseg.runs import RUN, Runs
+from geoseg.runs import RUN
 
 SIDES = ("train", "val")
 
@@ -72,7 +72,8 @@ class Coco:
         self._files: dict[str, TextIO] = {}
         self._open = ExitStack()
         for side in _used(side_of):
-            file = self._open.enter_context((folder / f"{side}.json").open("w", encoding="utf-8", newline="\n"))
+            place = folder / f"{side}.json"
+            file = self._open.enter_context(place.open("w", encoding="utf-8", newline="\n"))
             self._files[side] = file
             file.write('{"info": {"description": "made by geoseg"},\n')
             file.write(f'"categories": {json.dumps(categories(legend))},\n"images": [')
@@ -132,7 +133,7 @@ class Yolo:
         chips = pieces.chip.tolist()
         numbers = [facts[owner]["category_id"] - 1 for owner in pieces.owner.tolist()]
         lines: dict[int, list[str]] = defaultdict(list)
-        for piece, text in _polygons(walks(_sideways(pieces)), chips, self._images):
+        for piece, text in polygons(pieces, self._images):
             lines[chips[piece]].append(f"{numbers[piece]} {text}\n")
         for chip, found in lines.items():
             with self._file(chip).open("a", encoding="ascii", newline="\n") as file:
@@ -146,17 +147,14 @@ def _used(side_of: dict[int, str]) -> list[str]:
     return [side for side in SIDES if side in side_of.values()]
 
 
-def _sideways(pieces: Pieces) -> Runs:
-    """Return runs of pieces, rows and columns exchanged; the label is the piece's number and 1."""
+def polygons(pieces: Pieces, images: Images) -> Iterator[tuple[int, str]]:
+    """Yield the number of a piece and a polygon, as YOLO has it: one for each of its parts."""
     runs = np.zeros(len(pieces.column), RUN)
     runs["label"] = np.repeat(np.arange(1, len(pieces) + 1), np.diff(pieces.stops))
+    # Runs go down here, and across there: rows and columns change places.
     runs["y"], runs["x0"], runs["x1"] = pieces.column, pieces.top, pieces.bottom
-    return runs
-
-
-def _polygons(found: Walks, chips: list[int], images: Images) -> Iterator[tuple[int, str]]:
-    """Yield the piece of each ring, and its points as YOLO has them."""
-    stops = found.stops.tolist()
+    found = walks(runs)
+    stops, chips = found.stops.tolist(), pieces.chip.tolist()
     for ring, owner in enumerate(found.owner.tolist()):
         window = images.window(chips[owner - 1])
         row, column = found.xy[stops[ring] : stops[ring + 1]].T

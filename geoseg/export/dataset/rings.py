@@ -4,7 +4,7 @@ Readers of YOLO's labels make whole numbers of a polygon's points, the numbers o
 OpenCV fill it, which paints the pixels under its outline, too. So the ring of a region runs through
 its outermost pixels, along rows and columns only: points that a reader puts in between lie on them
 as well. A hole is joined to its surroundings by a cut along a row, there and back, which lies in
-the region. A part is 4-connected; each is a ring of its own, as a line between two would be painted.
+the region. Each 4-connected part is a ring of its own, as a line between two would be painted.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def _left_of(found: Rings, links: _Links, up: Ints, wanted: Ints) -> tuple[Ints,
     cols = int(xy[:, 0].max()) - left + 1
 
     def key(corner: Ints, y: Ints) -> Ints:
-        return (owner[corner] * rows + y - low) * cols + xy[corner, 0] - left
+        found: Ints = (owner[corner] * rows + y - low) * cols + xy[corner, 0] - left
+        return found
 
     top, bottom = xy[links.after[up], 1], xy[up, 1]
     count = bottom - top

@@ -1,14 +1,17 @@
 """Which chips are for training and which for validation? Places, not draws: neighbours look alike.
 
 Chips are grouped in blocks of about the share that validation gets, of at most BLOCK_CHIPS a side.
-The seed puts the blocks in an order; block after block goes to validation, each from its outermost
-corner inwards, until the share of all chips in use is reached. A chip for training that touches one
-for validation, at a corner even, or shares an object with one, is in neither.
+The seed puts the blocks in an order; where few chips are wanted, one in a corner comes first. Block
+after block goes to validation, each from its outermost corner inwards, until the share of all chips
+in use is reached. A chip for training that touches one for validation, at a corner even, or shares
+an object with one, is in neither. A chip that would take more than FAR_CHIPS further off with it,
+by the objects it shares, is passed over.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -23,6 +26,12 @@ Ints = NDArray[np.integer[Any]]
 BLOCK_CHIPS = 8
 """Longest side of a block: larger ones would be few, and lie in one part of a large raster."""
 
+FEW_CHIPS = 16
+"""For no more than these, one block will do, and each chip that is lost around it counts."""
+
+FAR_CHIPS = 8
+"""As many as touch a chip: an object that is everywhere would leave hardly a chip for training."""
+
 NEITHER, TRAIN, VAL = 0, 1, 2
 
 
@@ -36,16 +45,14 @@ class Ties:
     """(n,) number of a chip that it has pixels in."""
 
 
-def split(
-    usable: NDArray[np.bool_], ties: Ties, share: float, seed: int = 0
-) -> NDArray[np.uint8]:
+def split(usable: NDArray[np.bool_], ties: Ties, share: float, seed: int = 0) -> NDArray[np.uint8]:
     """Deal out chips.
 
     Args:
         usable: (row, col) whether a chip can be used.
         ties: Objects that lie in several chips.
-        share: Of validation in all chips in use, 0 <= share < 1; it is reached where the chips
-            allow, and passed by less than a chip.
+        share: Of validation in all chips in use, 0 <= share < 1; missed where chips touch or
+            share objects too often, and else passed by less than a chip.
         seed: Another gives another split; the same the same, on any machine.
 
     Returns:
@@ -56,10 +63,11 @@ def split(
     """
     dealt = _Dealt(usable, ties)
     if share > 0:
-        for chip in _queue(usable, share, seed):
-            if dealt.val >= share * (dealt.val + dealt.train):
-                break
-            dealt.give(chip)
+        queue = _queue(usable, share, seed)
+        dealt.give(queue, share, FAR_CHIPS)
+        if dealt.val == 0:
+            # Then one that costs more is better than none.
+            dealt.give(queue, share, usable.size)
         if dealt.val == 0:
             raise ConfigError(
                 f"none of {int(usable.sum())} chips can be for validation without touching, or "
@@ -74,34 +82,45 @@ class _Dealt:
     def __init__(self, usable: NDArray[np.bool_], ties: Ties) -> None:
         self.side = np.where(usable, TRAIN, NEITHER).astype(np.uint8)
         self.train, self.val = int(usable.sum()), 0
-        self._usable = usable.ravel()
         self._things, self._things_at = _grouped(ties.chip, ties.thing, usable.size)
         count = int(ties.thing.max()) + 1 if len(ties.thing) else 0
         self._chips, self._chips_at = _grouped(ties.thing, ties.chip, count)
 
-    def give(self, chip: int) -> None:
-        """Give a chip to validation, unless nothing would be left for training."""
-        side = self.side.reshape(-1)
-        near = self._near(chip)
-        lost = near[side[near] == TRAIN]
-        if len(lost) == self.train:
-            return
-        self.train -= len(lost)
-        self.val += 1
-        side[lost] = NEITHER
-        side[chip] = VAL
+    def give(self, queue: Sequence[int], share: float, most: int) -> None:
+        """Give chips to validation until it has its share, or nothing would be left for training.
 
-    def _near(self, chip: int) -> Ints:
-        """Return the chips that may not be for training if one is for validation; itself, too."""
+        Args:
+            queue: Chips, in this order.
+            share: Of validation.
+            most: No chip is given that would take more from training by objects that it shares
+                with chips that do not touch it.
+        """
+        side = self.side.reshape(-1)
+        for chip in queue:
+            if self.val >= share * (self.val + self.train):
+                return
+            near, far = (c[side[c] == TRAIN] for c in (self._around(chip), self._tied(chip)))
+            lost = np.union1d(near, far)
+            if len(lost) == self.train or len(lost) - len(near) > most:
+                continue
+            self.train -= len(lost)
+            self.val += 1
+            side[lost] = NEITHER
+            side[chip] = VAL
+
+    def _around(self, chip: int) -> Ints:
+        """Return a chip and those that touch it."""
         rows, cols = self.side.shape
         row, col = divmod(chip, cols)
-        y, x = np.mgrid[
-            max(row - 1, 0) : min(row + 2, rows), max(col - 1, 0) : min(col + 2, cols)
-        ]
+        y, x = np.mgrid[max(row - 1, 0) : min(row + 2, rows), max(col - 1, 0) : min(col + 2, cols)]
+        found: Ints = (y * cols + x).ravel()
+        return found
+
+    def _tied(self, chip: int) -> Ints:
+        """Return the chips that share an object with one."""
         things = self._things[self._things_at[chip] : self._things_at[chip + 1]].tolist()
         tied = [self._chips[self._chips_at[t] : self._chips_at[t + 1]] for t in things]
-        found: Ints = np.unique(np.concatenate([(y * cols + x).ravel(), *tied]))
-        return found
+        return np.concatenate([np.zeros(0, np.int64), *tied])
 
 
 def _grouped(key: Ints, value: Ints, count: int) -> tuple[Ints, Ints]:
@@ -112,20 +131,32 @@ def _grouped(key: Ints, value: Ints, count: int) -> tuple[Ints, Ints]:
 
 def _queue(usable: NDArray[np.bool_], share: float, seed: int) -> list[int]:
     """Return usable chips in the order in which they go to validation."""
+    if not usable.any():
+        return []
     rows, cols = usable.shape
-    tall, wide = _block(rows, cols, share * int(usable.sum()))
+    wanted = share * int(usable.sum())
+    tall, wide = _block(rows, cols, wanted)
     down, across = max(1, round(rows / tall)), max(1, round(cols / wide))
     row, col = np.divmod(np.flatnonzero(usable), cols)
-    block = (row * down // rows) * across + col * across // cols
-    names = np.unique(block).tolist()
-    turn = {name: k for k, name in enumerate(sorted(names, key=lambda n: _lot(seed, n)))}
-    place = np.array([turn[name] for name in names])[np.searchsorted(names, block)]
+    y, x = row * down // rows, col * across // cols
+    blocks = sorted(set(zip(y.tolist(), x.tolist(), strict=True)), key=lambda b: _lot(seed, b))
+    if wanted <= FEW_CHIPS:
+        _begin_in_a_corner(blocks, down, across)
+    turn = np.zeros((down, across), np.int64)
+    turn[tuple(np.array(blocks).T)] = np.arange(len(blocks))
     # From the block's outermost corner, along its shorter side: what is dealt stays compact.
-    y = np.where(2 * (row * down // rows) + 1 <= down, row, rows - 1 - row)
-    x = np.where(2 * (col * across // cols) + 1 <= across, col, cols - 1 - col)
-    major, minor = (y, x) if wide <= tall else (x, y)
-    found: list[int] = (row * cols + col)[np.lexsort((minor, major, place))].tolist()
+    in_y = np.where(2 * y + 1 <= down, row, rows - 1 - row)
+    in_x = np.where(2 * x + 1 <= across, col, cols - 1 - col)
+    major, minor = (in_y, in_x) if wide <= tall else (in_x, in_y)
+    found: list[int] = (row * cols + col)[np.lexsort((minor, major, turn[y, x]))].tolist()
     return found
+
+
+def _begin_in_a_corner(blocks: list[tuple[int, int]], down: int, across: int) -> None:
+    """Sort blocks where few chips are wanted: one with few neighbours, then those nearest to it."""
+    blocks.sort(key=lambda b: (b[0] > 0) + (b[0] < down - 1) + (b[1] > 0) + (b[1] < across - 1))
+    y, x = blocks[0]
+    blocks.sort(key=lambda b: (b[0] - y) ** 2 + (b[1] - x) ** 2)
 
 
 def _block(rows: int, cols: int, chips: float) -> tuple[float, float]:
@@ -135,6 +166,6 @@ def _block(rows: int, cols: int, chips: float) -> tuple[float, float]:
     return (short, long) if rows <= cols else (long, short)
 
 
-def _lot(seed: int, block: int) -> bytes:
+def _lot(seed: int, block: tuple[int, int]) -> bytes:
     """Return what a block draws: numpy's own draws may change with its versions."""
-    return blake2b(f"{seed}:{block}".encode(), digest_size=8).digest()
+    return blake2b(f"{seed}:{block[0]}:{block[1]}".encode(), digest_size=8).digest()

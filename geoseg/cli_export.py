@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from geoseg.cli_options import Only
 from geoseg.errors import INCOMPLETE, ConfigError
 from geoseg.offline import harden, load_vectors
 
@@ -42,12 +43,6 @@ def export(
         int | None,
         typer.Option("--chips", help="COCO images of so many pixels a side  [with --out: 1024]"),
     ] = None,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            "--only", help="With --out: polygons that were 'accepted', or 'kept': all but rejected"
-        ),
-    ] = None,
     val: Annotated[
         float | None,
         typer.Option("--val", help="With --out: share of the pictures for validation  [0.2]"),
@@ -63,6 +58,7 @@ def export(
             "raster's time of change  [default: the raster's TIFFTAG_DATETIME]",
         ),
     ] = None,
+    only: Only = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary")] = False,
 ) -> None:
@@ -75,12 +71,12 @@ def export(
         given = {name: value for name, value in chosen.items() if value is not None}
         said, complete = _build(source, str(to), out, raster=raster, overwrite=overwrite, **given)
     else:
-        unused = {"--out": out, "--only": only, "--val": val, "--seed": seed}
+        unused = {"--out": out, "--val": val, "--seed": seed}
         _refuse(unused, "is for --to coco and --to yolo; leave it out")
         from geoseg.convert import Wishes
         from geoseg.convert import export as convert
 
-        made = convert(source, to, Wishes(form, raster, chips, when, overwrite))
+        made = convert(source, to, Wishes(form, raster, chips, when, overwrite, only))
         said, complete = f"{made.count} polygons in {to}", not made.missing
     if not quiet:
         print(said, file=sys.stderr)  # noqa: T201

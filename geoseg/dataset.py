@@ -40,7 +40,7 @@ from geoseg.export.read import Map, open_map
 from geoseg.origin import open_origin
 from geoseg.prepare import destination
 from geoseg.raster import RasterReader
-from geoseg.reviewed import COLUMNS, check_only
+from geoseg.reviewed import check_only, told_rejected
 from geoseg.runfolder import alone
 from geoseg.stretch import Stretch, fit_stretch
 
@@ -133,11 +133,10 @@ def build(source: Path, form: str, out: Path, choices: Choices | None = None) ->
     if form == "coco":
         check_pycocotools()
     found = open_map(source).edited()
-    if choices.only is not None and COLUMNS[0] not in found.fields.names:
-        raise MapError(
-            f"{source} has no column '{COLUMNS[0]}', as nobody has reviewed it; review it first "
-            "(geoseg.review), or leave --only out"
-        )
+    # Who nobody has judged matters, too: all are read, and only those that count are labels.
+    counted, rejected = found.reviewed(choices.only).count, found.rejected()
+    if choices.only is None and rejected:
+        log.warning(told_rejected(rejected, counted, str(source)))
     raster, name = _shown(found, choices.raster)
     failed = found.failed()
     if failed:

@@ -310,10 +310,20 @@ def test_only_kept_takes_all_but_what_was_rejected(tmp_path, made):
         assert told(chip) == wanted(polygons, chip, "coco")
 
 
+def test_rejected_polygons_count_unless_somebody_says_otherwise_and_that_is_told(
+    tmp_path, made, caplog
+):
+    source = review(made, tmp_path, {3: "rejected", 4: "rejected"}, None)
+    caplog.clear()
+    build(source, "coco", tmp_path / "data", Choices(chips=SIDE, val=0))
+    assert "2 of the " in caplog.text
+    assert "were rejected in a review, and count nevertheless" in caplog.text
+
+
 def test_a_map_of_which_nobody_has_said_anything(tmp_path, made):
-    with pytest.raises(MapError, match=r"has no column 'review', as nobody has reviewed it"):
+    with pytest.raises(MapError, match=r"has not been reviewed: review it with geoseg\.review"):
         build(made, "coco", tmp_path / "data", Choices(chips=SIDE, only="accepted"))
-    source = review(made, tmp_path, {}, None)
+    source = review(made, tmp_path, {COUNT // 2: "accepted"}, None)
     with pytest.raises(MapError, match=r"no chip .* nobody has judged.*; .*pass --only kept$"):
         build(source, "coco", tmp_path / "data", Choices(chips=64, only="accepted"))
     assert not (tmp_path / "data").exists()

@@ -20,7 +20,7 @@ from geoseg.export.dataset.pieces import Pieces, pieces_of
 from geoseg.export.dataset.split import Ties
 from geoseg.export.read import Map
 from geoseg.export.sweep import runs_down
-from geoseg.reviewed import COLUMNS, STATES, keeps
+from geoseg.reviewed import REVIEW, STATES, keeps
 
 USED = 0
 """Of a chip that is not left out."""
@@ -71,7 +71,7 @@ def rows_of(found: Map, images: Images, only: str | None) -> Iterator[Rows]:
         only: Which rows count, of `geoseg.reviewed.ONLY`; all where None.
     """
     for batch in found.batches():
-        said = [None] * batch.num_rows if only is None else batch.column(COLUMNS[0]).to_pylist()
+        said = [None] * batch.num_rows if only is None else batch.column(REVIEW).to_pylist()
         kept = np.array([keeps(state, only) for state in said], bool)
         judged = np.array([only is None or state in STATES for state in said], bool)
         shapes = in_pixels(batch, images.frame)

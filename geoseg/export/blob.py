@@ -55,6 +55,18 @@ def decode(blob: bytes) -> shapely.Geometry:
     return shapely.from_wkb(wkb_of(blob))
 
 
+def multipolygon(blob: bytes) -> shapely.MultiPolygon:
+    """Return polygons of a GeoPackage.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    try:
+        return shapely.multipolygons(shapely.get_parts(decode(blob)))
+    except (TypeError, shapely.errors.ShapelyError) as error:
+        raise ValueError("no polygons") from error
+
+
 def _kind(blob: bytes) -> int:
     """Return the kind of envelope.
 

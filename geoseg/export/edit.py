@@ -26,18 +26,15 @@ from pydantic import ValidationError
 
 from geoseg import reviewed
 from geoseg.errors import ConfigError, MapError, OutputError
-from geoseg.export.blob import decode, encode
-from geoseg.export.by_hand import measures, whole
+from geoseg.export.blob import encode, multipolygon
+from geoseg.export.by_hand import whole
 from geoseg.export.contents import Layout, extend, put_legend, quoted, recipe_in, touch
 from geoseg.export.held import check_editable, connect, refusal
-from geoseg.export.place import check_output
 from geoseg.export.read import open_map
-from geoseg.export.table import LAYER, Target
-from geoseg.export.write import write
+from geoseg.export.strays import adopt, strays
+from geoseg.export.table import LAYER
 from geoseg.frame import Frame
 from geoseg.legend import LandClass, Legend
-from geoseg.recipe import BY_HAND, recipe_text, words_of
-from geoseg.runfolder import alone
 
 _Stamp = tuple[int, ...]
 
@@ -138,13 +135,16 @@ class Editor:
             stamp = _stamp(self.path)
             if stamp == self._seen:
                 return False
-            with self._open():
-                strays = self._strays()
+            with self._open() as db:
+                are_there = bool(strays(db, self._layout))
             self._seen = stamp
-            if strays:
+            if are_there:
                 with self._writing():
                     # Another reviewer may have been faster.
-                    self._adopt(self._strays())
+                    for key in strays(self._db, self._layout):
+                        number = self._take_id()
+                        adopt(self._db, self._layout, key, number, self.frame)
+                        self._keys[number] = key
             return True
 
     def rows(self) -> list[Row]:
@@ -190,8 +190,8 @@ class Editor:
 
     def _outline(self, number: int, blob: bytes) -> shapely.MultiPolygon:
         try:
-            return shapely.multipolygons(shapely.get_parts(decode(blob)))
-        except (ValueError, TypeError, shapely.errors.ShapelyError) as error:
+            return multipolygon(blob)
+        except ValueError as error:
             raise MapError(f"the outline of feature {number} of {self.path} is damaged") from error
 
     def _names(self) -> list[str]:
@@ -419,67 +419,6 @@ class Editor:
         highest = self._db.execute(f'SELECT max(id) FROM "{LAYER}"').fetchone()[0]  # noqa: S608
         self._last = max(self._last, highest or 0) + 1
         return self._last
-
-    # ---------------------------------------------------------------------- what others added
-
-    def _strays(self) -> list[int]:
-        """Return the keys of rows without an id, or with that of a row before them."""
-        key = quoted(self._layout.key)
-        found = self._db.execute(
-            f"SELECT k FROM (SELECT {key} AS k, id, "  # noqa: S608
-            f'row_number() OVER (PARTITION BY id ORDER BY {key}) AS n FROM "{LAYER}") '
-            "WHERE id IS NULL OR n > 1 ORDER BY k"
-        )
-        return [k for (k,) in found]
-
-    def _adopt(self, strays: Sequence[int]) -> None:
-        """Give rows their own ids, and measure them: a copy has the measures of another."""
-        key, geometry = quoted(self._layout.key), quoted(self._layout.geometry)
-        for k in strays:
-            number = self._take_id()
-            blob = self._db.execute(
-                f'SELECT {geometry} FROM "{LAYER}" WHERE {key} = {k:d}'  # noqa: S608
-            ).fetchone()[0]
-            shape = None if blob is None else self._outline(number, blob)
-            new = {"id": number, **measures(shape, self.frame)}
-            assigned = ", ".join(f"{name} = ?" for name in new)
-            self._db.execute(
-                f'UPDATE "{LAYER}" SET {assigned} WHERE {key} = {k:d}',  # noqa: S608
-                list(new.values()),
-            )
-            self._keys[number] = k
-
-
-def create(
-    path: Path,
-    frame: Frame,
-    legend: Legend,
-    *,
-    facts: Mapping[str, Any],
-    models: Sequence[Mapping[str, Any]] = (),
-    words: Mapping[str, Any] | None = None,
-) -> None:
-    """Make a map without polygons, which an `Editor` then adds.
-
-    Args:
-        path: The file, .gpkg.
-        frame: The raster's.
-        legend: Its first classes.
-        facts: What `RunConfig.fingerprint` gives: backend, tile, overlap, the raster's identity.
-        models: Of each model: source, revision, digest and licence of its weights.
-        words: What was asked for, as arguments of `recipe.words_of`.
-
-    Raises:
-        OutputError: It cannot be written there, or is there already.
-    """
-    if path.suffix.lower() != ".gpkg":
-        raise OutputError(f"output '{path}' is no .gpkg, in which alone polygons can be drawn")
-    check_output(path, overwrite=False, crs=frame.crs)
-    made = {**facts, "legend": legend.model_dump(mode="json"), BY_HAND: True}
-    recipe = recipe_text(made, models, frame, words_of(**(words or {})))
-    extra = tuple((name, "string") for name in reviewed.COLUMNS)
-    with alone(path) as place:
-        write(Target(path, frame.crs, legend, recipe, extra), (), [], place)
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from geoseg import reviewed
 from geoseg.errors import ConfigError, MapError
 from geoseg.export import check_output
-from geoseg.export.edit import Editor, create
+from geoseg.export.blank import create
+from geoseg.export.edit import Editor
 from geoseg.export.table import COLUMNS, LAYER
 from geoseg.frame import Frame
 from geoseg.interactive.outline import Outline

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,14 +19,17 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from scenes import examples
 from scripts import benchmark
 
+from geoseg.analysis import report
 from geoseg.convert import export
 from geoseg.errors import ConfigError, MapError, OutputError
 from geoseg.export import edit, held
-from geoseg.export.edit import Editor, create
+from geoseg.export.blank import create
+from geoseg.export.edit import Editor
 from geoseg.export.read import open_map
 from geoseg.legend import LandClass, Legend
 from geoseg.rerun import rerun
@@ -70,7 +74,7 @@ CHANGES = st.one_of(
 )
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(changes=st.lists(CHANGES, max_size=12))
 def test_any_sequence_of_changes_is_what_a_model_in_memory_says(drawn, changes):
     path = Path(shutil.copy(drawn, drawn.with_name("changed.gpkg")))
@@ -273,6 +277,32 @@ def test_a_row_without_outline_or_class_is_lived_with(path):
         assert editor.geometry(13).is_empty
         editor.change(13, **{"class": "hut"}, geometry=box(500010, 4999900, 3))
     assert open_map(path).count == sum(b.num_rows for b in open_map(path).batches()) == 13
+
+
+def test_a_damaged_outline_is_told_and_can_be_drawn_anew(path):
+    head = edit.encode(shapely.multipolygons([box(500_010, 4_999_970, 5)]), 32633)[:40]
+    for broken in (head + b"no wkb", head + shapely.to_wkb(shapely.Point(0, 0))):
+        with closing(held.connect(path)) as db:
+            db.execute("UPDATE features SET geom = ?, id = NULL WHERE fid = 2", (broken,))
+        with Editor(path) as editor:
+            number = editor.rows()[1].id
+            assert editor.rows()[1].area_ha is None
+            with pytest.raises(MapError, match=f"the outline of feature {number} of .* is damaged"):
+                editor.geometry(number)
+            editor.change(number, review="rejected")
+    elsewhere(path, "DELETE FROM features WHERE fid = 2")
+    assert BENCH.is_sound(path, 11)
+
+
+def test_threads_take_turns(path):
+    with Editor(path) as editor, ThreadPoolExecutor(4) as pool:
+        shapes = [box(500_000 + k, 4_999_950, 1) for k in range(12)]
+        ids = list(pool.map(lambda shape: editor.add({"class": "hut"}, shape), shapes))
+        said = [pool.submit(editor.change, k, review="accepted") for k in ids]
+        assert all(one.result() is None for one in said)
+        assert sorted(ids) == list(range(13, 25))
+        assert all(editor.geometry(k).equals(s) for k, s in zip(ids, shapes, strict=True))
+    assert BENCH.is_sound(path, 24)
 
 
 def test_ids_that_are_not_the_keys_are_found(path):
@@ -482,6 +512,9 @@ def test_a_map_may_begin_empty(tmp_path):
         create(tmp_path / "drawn.parquet", frame, Legend.parse("hut"), facts=facts)
     with pytest.raises(MapError, match="was drawn by hand"):
         rerun(path)
+    page = report(path, tmp_path / "page.html", picture=False).path.read_text()
+    assert "drawn by hand, so that no command makes it again" in page
+    assert "by_hand" not in page
 
 
 def test_a_map_without_a_crs_has_no_measures(tmp_path):

@@ -9,6 +9,7 @@ import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from scenes import examples
 
 from geoseg.errors import ConfigError
 from geoseg.frame import Frame
@@ -24,6 +25,7 @@ def move(shape: shapely.Geometry, one: str, other: str) -> shapely.Geometry:
     return shapely.transform(shape, lambda xy: np.column_stack(to.transform(*xy.T)))
 
 
+@examples(30)
 @given(x=st.floats(20, 700), y=st.floats(20, 500), side=st.floats(1, 80))
 def test_a_shape_drawn_in_degrees_or_web_mercator_is_that_shape(x, y, side):
     shape = shapely.Point(500_000 + x, 5_000_000 - y).buffer(side)

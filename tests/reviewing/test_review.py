@@ -18,14 +18,16 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prompts import Knowing, coloured
+from scenes import examples
 from scripts import benchmark
 
 import geoseg
 from geoseg.errors import ConfigError, MapError, MissingDependencyError, OutputError
 from geoseg.export import edit, held
+from geoseg.export.blank import create
 from geoseg.export.read import open_map
 from geoseg.raster import ArrayRaster
 
@@ -177,7 +179,7 @@ def test_a_second_reviewer_may_look_at_what_was_kept_alone(path):
 WORDS = st.sampled_from(["accept", "reject", "relabel", "redraw", "reopen", "next", "previous"])
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(words=st.lists(WORDS, max_size=6))
 def test_undo_is_the_inverse_of_whatever_was_decided(drawn, words):
     path = Path(shutil.copy(drawn, drawn.with_name("undone.gpkg")))
@@ -323,7 +325,7 @@ def test_a_raster_of_another_place_is_refused(path, tmp_path):
     there = geoseg.open_raster(file).frame
     of_file = tmp_path / "of_file.gpkg"
     facts = {"backend": "hand", "tile": 64, "overlap": 8, "raster.path": str(file)}
-    edit.create(of_file, there, BENCH.LEGEND, facts=facts)
+    create(of_file, there, BENCH.LEGEND, facts=facts)
     for given_ in (file, str(file), None):
         with geoseg.review(of_file, given_) as review:
             assert review.raster.frame == there

@@ -21,7 +21,7 @@ from geoseg.analysis.page.figures import NOTHING, count
 from geoseg.analysis.page.tables import Column, facts, swatch, table
 from geoseg.frame import Frame
 from geoseg.legend import Legend
-from geoseg.recipe import IN_MEMORY, Recipe
+from geoseg.recipe import BY_HAND, IN_MEMORY, Recipe
 
 _SAID = {
     "backend": "Backend as asked for",
@@ -43,7 +43,7 @@ _SAID = {
 """What may have been asked for, and is not said elsewhere."""
 
 _TOLD = {"format", "backend", "tile", "overlap", "legend", "versions", "models", "frame", "asked",
-         "composite"}  # fmt: skip
+         "composite", BY_HAND}  # fmt: skip
 
 _SHA_DIGITS = 12
 
@@ -60,15 +60,17 @@ def recipe_section(recipe: Recipe, file_name: str) -> ET.Element:
         _legend(recipe.legend),
         element("div", facts("Settings", _settings(recipe)), class_="facts"),
         *_models(recipe.facts["models"]),
-        element(
-            "p",
-            "The map holds this recipe; ",
-            element("code", "geoseg rerun ", name(file_name)),
-            " makes it again where the raster is at hand.",
-            class_="note",
-        ),
+        element("p", "The map holds this recipe; ", *_again(recipe, file_name), class_="note"),
         anchor="recipe",
     )
+
+
+def _again(recipe: Recipe, file_name: str) -> list[Node]:
+    """Return whether the map can be made again."""
+    if BY_HAND in recipe.facts:
+        return ["its polygons were drawn by hand, so that no command makes it again."]
+    command = element("code", "geoseg rerun ", name(file_name))
+    return [command, " makes it again where the raster is at hand."]
 
 
 def _legend(legend: Legend) -> ET.Element:

@@ -53,6 +53,12 @@ class Layout:
         return cls(key.fetchone()[0], *geometry.fetchone())
 
 
+def columns_of(db: sqlite3.Connection) -> list[str]:
+    """Return the names of the columns of the layer."""
+    found = db.execute("SELECT name FROM pragma_table_info(?)", (LAYER,))
+    return [name for (name,) in found]
+
+
 def quoted(name: str) -> str:
     """Return a name as it stands in SQL."""
     return '"' + name.replace('"', '""') + '"'

@@ -2,22 +2,15 @@
 
 QGIS may have the same file open. Nothing is locked between two changes, and what others changed in
 between stays: a change touches the columns that it names, and no others.
-
-The file is opened anew for each change. GDAL has an SQLite of its own, and when it closes a file,
-POSIX drops all locks of the process on it: a connection that is kept would go on as if it held them
-(https://www.sqlite.org/howtocorrupt.html, 2.2.1), and in a file with a write-ahead log it would
-write to a log that GDAL has deleted.
 """
 
 from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
 from typing import Any, Self
 
 import numpy as np
@@ -25,18 +18,17 @@ import shapely
 from pydantic import ValidationError
 
 from geoseg import reviewed
-from geoseg.errors import ConfigError, MapError, OutputError
+from geoseg.errors import ConfigError, MapError
 from geoseg.export.blob import encode, multipolygon
 from geoseg.export.by_hand import whole
-from geoseg.export.contents import Layout, extend, put_legend, quoted, recipe_in, touch
-from geoseg.export.held import check_editable, connect, refusal
+from geoseg.export.contents import Layout, columns_of, extend, put_legend, quoted, recipe_in
+from geoseg.export.held import check_editable
 from geoseg.export.read import open_map
 from geoseg.export.strays import adopt, strays
 from geoseg.export.table import LAYER
+from geoseg.export.turns import Turns
 from geoseg.frame import Frame
 from geoseg.legend import LandClass, Legend
-
-_Stamp = tuple[int, ...]
 
 GEOMETRY = "geometry"
 """What the outline is called among the columns, whatever the file calls it."""
@@ -74,8 +66,6 @@ class Editor:
     asked for again. May be used from any thread.
     """
 
-    _db: sqlite3.Connection
-
     def __init__(self, path: Path) -> None:
         """Open a map; rows that somebody added in QGIS get ids.
 
@@ -85,22 +75,22 @@ class Editor:
         """
         check_editable(path)
         self.path = path
-        self._lock = RLock()
-        self._file = _mark(path)
-        self._seen: _Stamp = ()
+        self._turns = Turns(path)
         self._last = 0
         # By id, the key of rows where both differ; as geoseg writes a map, they do not.
         self._keys: dict[int, int] = {}
-        self._depth, self._columns = 0, list[str]()
-        self._is_closed = False
-        with self._open():
-            # What was broken off is taken back, and no other program is writing.
-            pass
-        self.frame: Frame = open_map(path).made_by().frame
-        """Pixel grid of the map's raster; its CRS is that of the map."""
-        with self._open() as db:
-            self._layout = Layout.of(db)
-        self.refresh()
+        try:
+            with self._turns.look():
+                # What was broken off is taken back, and no other program is writing.
+                pass
+            self.frame: Frame = open_map(path).made_by().frame
+            """Pixel grid of the map's raster; its CRS is that of the map."""
+            with self._turns.look() as db:
+                self._layout = Layout.of(db)
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -111,15 +101,15 @@ class Editor:
         self.close()
 
     def close(self) -> None:
-        """Take no more changes."""
-        self._is_closed = True
+        """Let go of the file, and take no more changes."""
+        self._turns.close()
 
     # ------------------------------------------------------------------------------- reading
 
     @property
     def legend(self) -> Legend:
         """The classes, as the file says now."""
-        with self._open() as db:
+        with self._turns.look() as db:
             return recipe_in(db, str(self.path)).legend
 
     def refresh(self) -> bool:
@@ -130,22 +120,17 @@ class Editor:
         Raises:
             OutputError: There are such rows, and they cannot be written; or the file was replaced.
         """
-        with self._lock:
-            self._check_there()
-            stamp = _stamp(self.path)
-            if stamp == self._seen:
-                return False
-            with self._open() as db:
-                are_there = bool(strays(db, self._layout))
-            self._seen = stamp
-            if are_there:
-                with self._writing():
+        if not self._turns.is_changed():
+            return False
+        with self._turns.settle(), self._turns.look() as db:
+            if strays(db, self._layout):
+                with self._turns.change():
                     # Another reviewer may have been faster.
-                    for key in strays(self._db, self._layout):
-                        number = self._take_id()
-                        adopt(self._db, self._layout, key, number, self.frame)
+                    for key in strays(db, self._layout):
+                        number = self._take_id(db)
+                        adopt(db, self._layout, key, number, self.frame)
                         self._keys[number] = key
-            return True
+        return True
 
     def rows(self) -> list[Row]:
         """Return all rows, in the order of the file."""
@@ -167,8 +152,8 @@ class Editor:
 
     def table(self, *names: str) -> list[tuple[Any, ...]]:
         """Return some columns of all rows; Nones where the file lacks one."""
-        with self._open() as db:
-            query = f'SELECT {self._listed(names)} FROM "{LAYER}" WHERE id IS NOT NULL'  # noqa: S608
+        with self._turns.look() as db:
+            query = f'SELECT {self._listed(db, names)} FROM "{LAYER}" WHERE id IS NOT NULL'  # noqa: S608
             return db.execute(query).fetchall()
 
     def geometry(self, number: int) -> shapely.MultiPolygon:
@@ -180,9 +165,9 @@ class Editor:
         return self._values(number, (GEOMETRY,))[GEOMETRY] or shapely.MultiPolygon()
 
     def _values(self, number: int, names: Sequence[str]) -> dict[str, Any]:
-        with self._open() as db:
-            query = f'SELECT {self._listed((*names, "id"))} FROM "{LAYER}" WHERE '  # noqa: S608
-            found = db.execute(query + self._where(number)).fetchone()
+        with self._turns.look() as db:
+            query = f'SELECT {self._listed(db, (*names, "id"))} FROM "{LAYER}" WHERE '  # noqa: S608
+            found = db.execute(query + self._where(db, number)).fetchone()
         values = dict(zip(names, found, strict=False))
         if values.get(GEOMETRY) is not None:
             values[GEOMETRY] = self._outline(number, values[GEOMETRY])
@@ -194,15 +179,12 @@ class Editor:
         except ValueError as error:
             raise MapError(f"the outline of feature {number} of {self.path} is damaged") from error
 
-    def _names(self) -> list[str]:
-        found = self._db.execute("SELECT name FROM pragma_table_info(?)", (LAYER,))
-        return [name for (name,) in found]
-
-    def _listed(self, names: Sequence[str]) -> str:
+    def _listed(self, db: sqlite3.Connection, names: Sequence[str]) -> str:
+        there = columns_of(db)
         known = [self._layout.geometry if name == GEOMETRY else name for name in names]
-        return ", ".join(quoted(n) if n in self._columns else "NULL" for n in known)
+        return ", ".join(quoted(name) if name in there else "NULL" for name in known)
 
-    def _where(self, number: int) -> str:
+    def _where(self, db: sqlite3.Connection, number: int) -> str:
         """Return the condition that finds a row: by its key, for ids have no index.
 
         Raises:
@@ -210,9 +192,9 @@ class Editor:
         """
         key = quoted(self._layout.key)
         condition = f"{key} = {self._keys.get(number, number):d} AND id = {number:d}"
-        if self._db.execute(f'SELECT 1 FROM "{LAYER}" WHERE {condition}').fetchone():  # noqa: S608
+        if db.execute(f'SELECT 1 FROM "{LAYER}" WHERE {condition}').fetchone():  # noqa: S608
             return condition
-        found = self._db.execute(
+        found = db.execute(
             f'SELECT {key} FROM "{LAYER}" WHERE id = {number:d}'  # noqa: S608
         ).fetchone()
         if found is None:
@@ -221,33 +203,6 @@ class Editor:
             )
         self._keys[number] = found[0]
         return f"{key} = {found[0]:d}"
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the file, alone among threads, and explain what goes wrong."""
-        with self._lock:
-            if self._depth:
-                yield self._db
-                return
-            self._check_there()
-            try:
-                with closing(connect(self.path)) as self._db:
-                    self._depth = 1
-                    self._columns = self._names()
-                    yield self._db
-            except sqlite3.Error as error:
-                raise refusal(self.path, error) from error
-            finally:
-                self._depth = 0
-
-    def _check_there(self) -> None:
-        """Refuse a file that was replaced: it is not what was looked at."""
-        if self._is_closed:
-            raise MapError(f"{self.path} was closed; open it again")
-        if _mark(self.path) != self._file:
-            raise OutputError(
-                f"{self.path} was replaced, moved or removed since it was opened; open it again"
-            )
 
     # ------------------------------------------------------------------------------- writing
 
@@ -284,8 +239,8 @@ class Editor:
             OutputError: As `change`.
         """
         new = {name: _plain(value) for name, value in columns.items()}
-        with self._writing():
-            self._provide(new)
+        with self._turns.change() as db:
+            self._provide(db, new)
             there = self._values(number, list(left or {}))
             if any(not _same(there[name], value) for name, value in (left or {}).items()):
                 raise MapError(
@@ -295,12 +250,12 @@ class Editor:
             old = self._values(number, list(new))
             stored = self._stored(new)
             assigned = ", ".join(f"{quoted(name)} = ?" for name in stored)
-            self._db.execute(
-                f'UPDATE "{LAYER}" SET {assigned} WHERE {self._where(number)}',  # noqa: S608
+            db.execute(
+                f'UPDATE "{LAYER}" SET {assigned} WHERE {self._where(db, number)}',  # noqa: S608
                 list(stored.values()),
             )
             if GEOMETRY in new:
-                extend(self._db, self._layout, old[GEOMETRY], new[GEOMETRY])
+                extend(db, self._layout, old[GEOMETRY], new[GEOMETRY])
         return old, new
 
     def add(self, columns: Mapping[str, Any], geometry: shapely.Geometry) -> int:
@@ -320,17 +275,17 @@ class Editor:
         """
         new = {name: _plain(value) for name, value in columns.items()}
         new[GEOMETRY] = whole(geometry)
-        with self._writing():
-            self._provide(new)
-            number = self._take_id()
+        with self._turns.change() as db:
+            self._provide(db, new)
+            number = self._take_id(db)
             stored = {**self._stored(new), "id": number}
             names, marks = ", ".join(map(quoted, stored)), ", ".join("?" * len(stored))
-            made = self._db.execute(
+            made = db.execute(
                 f'INSERT INTO "{LAYER}" ({names}) VALUES ({marks})',  # noqa: S608
                 list(stored.values()),
             )
             self._keys[number] = int(made.lastrowid or 0)
-            extend(self._db, self._layout, None, new[GEOMETRY])
+            extend(db, self._layout, None, new[GEOMETRY])
         return number
 
     def remove(self, number: int) -> None:
@@ -340,12 +295,12 @@ class Editor:
             MapError: There is none of this id.
             OutputError: It cannot be written now.
         """
-        with self._writing():
+        with self._turns.change() as db:
             old = self._values(number, (GEOMETRY,))[GEOMETRY]
             # If it is the last, its id is not free now.
             self._last = max(self._last, number)
-            self._db.execute(f'DELETE FROM "{LAYER}" WHERE {self._where(number)}')  # noqa: S608
-            extend(self._db, self._layout, old, None)
+            db.execute(f'DELETE FROM "{LAYER}" WHERE {self._where(db, number)}')  # noqa: S608
+            extend(db, self._layout, old, None)
 
     def ensure_class(self, land_class: LandClass) -> None:
         """Add a class to the legend of the map, and to its colours in QGIS, if it is not there.
@@ -358,52 +313,30 @@ class Editor:
         """
         if land_class.name in {c.name for c in self.legend.classes}:
             return
-        with self._writing():
+        with self._turns.change() as db:
             old = self.legend
             try:
                 new = Legend(classes=(*old.classes, land_class), exclusive=old.exclusive)
             except ValidationError as error:
                 said = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise ConfigError(f"no class '{land_class.name}' in {self.path}: {said}") from error
-            put_legend(self._db, str(self.path), new)
+            put_legend(db, str(self.path), new)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Make what is done inside whole and on the disk, or not done at all."""
-        with self._lock:
-            only_mine = _stamp(self.path) == self._seen
-            with self._open() as db:
-                keys = dict(self._keys)
-                try:
-                    db.execute("BEGIN IMMEDIATE")
-                    yield
-                    touch(db)
-                    db.execute("COMMIT")
-                except BaseException:
-                    self._keys = keys
-                    # Closing would do as much, but wait for it less surely.
-                    with suppress(sqlite3.Error):
-                        db.execute("ROLLBACK")
-                    raise
-            if only_mine:
-                self._seen = _stamp(self.path)
-
-    def _provide(self, columns: Mapping[str, Any]) -> None:
+    def _provide(self, db: sqlite3.Connection, columns: Mapping[str, Any]) -> None:
         """Make the columns of reviews when one is needed for the first time.
 
         Raises:
             MapError: Another column is not there, or is not to be changed.
         """
-        lacking = [n for n in columns if n not in self._columns and n != GEOMETRY]
+        there = columns_of(db)
+        lacking = [n for n in columns if n not in there and n != GEOMETRY]
         strange = [n for n in lacking if n not in reviewed.COLUMNS]
         strange += [n for n in ("id", self._layout.key, self._layout.geometry) if n in columns]
         if strange:
             raise MapError(f"{self.path} has no column '{strange[0]}' that could be changed")
         if lacking:
-            # Another reviewer may have been faster.
-            for name in [n for n in reviewed.COLUMNS if n not in self._names()]:
-                self._db.execute(f'ALTER TABLE "{LAYER}" ADD COLUMN "{name}" TEXT')
-            self._columns = self._names()
+            for name in [n for n in reviewed.COLUMNS if n not in there]:
+                db.execute(f'ALTER TABLE "{LAYER}" ADD COLUMN "{name}" TEXT')
 
     def _stored(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Return columns as the file calls and keeps them."""
@@ -414,9 +347,9 @@ class Editor:
             stored[self._layout.geometry] = blob
         return stored
 
-    def _take_id(self) -> int:
+    def _take_id(self, db: sqlite3.Connection) -> int:
         """Return an id that is not used, and not used again, whatever becomes of it."""
-        highest = self._db.execute(f'SELECT max(id) FROM "{LAYER}"').fetchone()[0]  # noqa: S608
+        highest = db.execute(f'SELECT max(id) FROM "{LAYER}"').fetchone()[0]  # noqa: S608
         self._last = max(self._last, highest or 0) + 1
         return self._last
 
@@ -431,21 +364,3 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, shapely.Geometry) and isinstance(other, shapely.Geometry):
         return bool(shapely.to_wkb(one) == shapely.to_wkb(other))
     return bool(one == other)
-
-
-def _stamp(path: Path) -> _Stamp:
-    """Return what changes when somebody writes a file, or the log beside it."""
-    found: list[int] = []
-    for file in (path, path.with_name(f"{path.name}-wal")):
-        with suppress(OSError):
-            told = file.stat()
-            found += [told.st_size, told.st_mtime_ns]
-    return tuple(found)
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from one that was put in its place."""
-    with suppress(OSError):
-        found = path.stat()
-        return found.st_dev, found.st_ino
-    return None

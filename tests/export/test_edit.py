@@ -27,7 +27,7 @@ from scripts import benchmark
 from geoseg.analysis import report
 from geoseg.convert import export
 from geoseg.errors import ConfigError, MapError, OutputError
-from geoseg.export import edit, held
+from geoseg.export import edit, held, turns
 from geoseg.export.blank import create
 from geoseg.export.edit import Editor
 from geoseg.export.read import open_map
@@ -82,7 +82,7 @@ def test_any_sequence_of_changes_is_what_a_model_in_memory_says(drawn, changes):
     known = set(model)
     with pytest.MonkeyPatch.context() as patch, Editor(path) as editor:
         # What a disk does is for the tests of kills.
-        patch.setattr(edit, "connect", unsettled)
+        patch.setattr(turns, "connect", unsettled)
         for kind, which, value in changes:
             if kind == "add":
                 number = editor.add({"class": which}, value)
@@ -362,7 +362,7 @@ def test_qgis_may_have_the_map_open_to_edit_it(path):
 
 
 def test_a_map_that_is_being_written_is_told_and_nothing_is_lost(path, monkeypatch):
-    monkeypatch.setattr(edit, "connect", partial(held.connect, patience_s=0.1))
+    monkeypatch.setattr(turns, "connect", partial(held.connect, patience_s=0.1))
     with closing(held.connect(path)) as other, Editor(path) as editor:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OutputError, match=r"being written by another program .*nothing is"):
@@ -373,7 +373,7 @@ def test_a_map_that_is_being_written_is_told_and_nothing_is_lost(path, monkeypat
 
 
 def test_a_reader_who_holds_the_file_only_delays(path, monkeypatch):
-    monkeypatch.setattr(edit, "connect", partial(held.connect, patience_s=0.1))
+    monkeypatch.setattr(turns, "connect", partial(held.connect, patience_s=0.1))
     with closing(sqlite3.connect(path)) as other, Editor(path) as editor:
         reading = other.execute("SELECT * FROM features")
         reading.fetchone()

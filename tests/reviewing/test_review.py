@@ -26,7 +26,7 @@ from scripts import benchmark
 
 import geoseg
 from geoseg.errors import ConfigError, MapError, MissingDependencyError, OutputError
-from geoseg.export import edit, held
+from geoseg.export import edit, held, turns
 from geoseg.export.blank import create
 from geoseg.export.read import open_map
 from geoseg.raster import ArrayRaster
@@ -44,7 +44,7 @@ def unsettled(path, **options):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(edit, "connect", unsettled)
+    monkeypatch.setattr(turns, "connect", unsettled)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ WORDS = st.sampled_from(["accept", "reject", "relabel", "redraw", "reopen", "nex
 def test_undo_is_the_inverse_of_whatever_was_decided(drawn, words):
     path = Path(shutil.copy(drawn, drawn.with_name("undone.gpkg")))
     with pytest.MonkeyPatch.context() as patch, geoseg.review(path, order="id") as review:
-        patch.setattr(edit, "connect", unsettled)
+        patch.setattr(turns, "connect", unsettled)
         review.go(3)
         review.accept()
         states, marks = [], {"reviewed_at"}
@@ -264,7 +264,7 @@ def test_two_reviewers_see_what_the_other_said(path):
 
 
 def test_a_word_that_could_not_be_written_is_said_again(path, monkeypatch):
-    monkeypatch.setattr(edit, "connect", partial(unsettled, patience_s=0.05))
+    monkeypatch.setattr(turns, "connect", partial(unsettled, patience_s=0.05))
     with geoseg.review(path, order="id") as review:
         review.accept()
         with closing(held.connect(path)) as other:

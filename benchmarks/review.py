@@ -2,10 +2,10 @@
 
     python benchmarks/review.py [--polygons 5000] [--kills 20] [--seed 0] [--json]
 
-Draws a map of `--polygons` polygons and reviews all of it by `geoseg.review` in a process of its
-own: accept, reject, relabel and redraw take turns, each is on the disk before the next. `seconds`
-and `per_decision_ms` tell how long that takes, beside `probe_ms`: SQLite alone in between, on a copy
-of the file, one row and one transaction each. Nearly all of it is waiting for the disk.
+Draws a map of `--polygons` polygons and reviews all of it by `geoseg.review`:
+accept, reject, relabel and redraw take turns, each is on the disk before the next. `seconds`
+and `per_decision_ms` tell how long that takes, beside `probe_ms`: SQLite alone in between, on a
+copy of the file, one row and one transaction each. Nearly all of it is waiting for the disk.
 
 Then such a process is killed with SIGKILL `--kills` times at random moments, and goes on where it
 was. `told` counts decisions of which the process had said that they are made, `lost` those of them

@@ -8,8 +8,8 @@ back: COCO by pycocotools; YOLO by a reader written from the definition of the f
 Ultralytics does it (32 bits, points put in between, fractions cut off, `cv2.fillPoly`), and both by
 `supervision`. Each mask is held against the polygon drawn by rasterio (a pixel whose centre it
 holds), cut to the chip: `masks_*` are compared, `wrong_*` differ in a pixel or more. YOLO has a
-line per part: lines are matched with the parts of the polygons. Pictures are held against the
-raster. `--pictures` draws the first chips of each with their masks, to look at.
+line per part: lines are matched with the parts of the polygons. Pictures are held against the raster
+in the stretch that the data set names. `--pictures` draws the first chips of each with their masks, to look at.
 """
 
 from __future__ import annotations
@@ -172,13 +172,23 @@ def compare(folder: Path, scene: Path, names: list[str]) -> dict[str, int]:
             wanted = whole if reader.startswith("coco") else split
             figures[f"masks_{reader}"] += masks.total()
             figures[f"wrong_{reader}"] += max((masks - wanted).total(), (wanted - masks).total())
-        with rasterio.open(scene) as source:
-            seen = np.moveaxis(source.read([1, 2, 3], window=window), 0, -1)
         for form in ("coco", "yolo"):
-            picture = cv2.imread(str(folder / form / "images" / side / f"{stem}.png"))
+            picture = cv2.imread(str(folder / form / "images" / side / f"{stem}.png"))[..., ::-1]
             figures["pictures"] += 1
-            figures["wrong_pictures"] += not np.array_equal(picture[..., ::-1], seen)
+            seen = stretched(folder / form, scene, window)
+            figures["wrong_pictures"] += not np.array_equal(picture, seen)
     return dict(figures)
+
+
+def stretched(made: Path, scene: Path, window: Window) -> NDArray[np.uint8]:
+    """Return what a chip should look like, by what its data set says of its stretch."""
+    stretch = json.loads((made / "geoseg.json").read_text())["stretch"]
+    low, high = (np.array(stretch[name])[:, None, None] for name in ("low", "high"))
+    with rasterio.open(scene) as source:
+        data = source.read(stretch["bands"], window=window).astype(float)
+        valid = source.dataset_mask(window=window) > 0
+    scaled = np.rint(np.clip((data - low) * (255 / (high - low)), 0, 255))
+    return np.moveaxis(np.where(valid, scaled, 0), 0, -1).astype(np.uint8)
 
 
 def show(folder: Path, out: Path) -> None:

@@ -8,8 +8,10 @@ back: COCO by pycocotools; YOLO by a reader written from the definition of the f
 Ultralytics does it (32 bits, points put in between, fractions cut off, `cv2.fillPoly`), and both by
 `supervision`. Each mask is held against the polygon drawn by rasterio (a pixel whose centre it
 holds), cut to the chip: `masks_*` are compared, `wrong_*` differ in a pixel or more. YOLO has a
-line per part: lines are matched with the parts of the polygons. Pictures are held against the raster
-in the stretch that the data set names. `--pictures` draws the first chips of each with their masks, to look at.
+line per part: lines are matched with the parts of the polygons. `yolo_by_supervision` are the COCO
+masks as `supervision` itself writes and reads them for YOLO, where it does not give up. Pictures are held against the
+raster, in the stretch that the data set names. `--pictures` draws the first chips of each with
+their masks, to look at.
 """
 
 from __future__ import annotations
@@ -110,6 +112,7 @@ class Folder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.gave_up: list[str] = []
         with redirect_stdout(io.StringIO()):
             self.coco = {side: COCO(folder / "coco" / f"{side}.json") for side in SIDES}
         self.image = {
@@ -117,23 +120,30 @@ class Folder:
             for side in SIDES
             for image in self.coco[side].dataset["images"]
         }
-        self.sv_coco, self.sv_yolo = {}, {}
+        self.sv_coco, self.sv_yolo, self.sv_own = {}, {}, {}
         for side in SIDES:
             made = folder / "coco"
-            self.sv_coco[side] = _by_stem(
-                sv.DetectionDataset.from_coco(
-                    str(made / "images" / side), str(made / f"{side}.json"), force_masks=True
-                )
+            images = made / "images" / side
+            data = sv.DetectionDataset.from_coco(
+                str(images), str(made / f"{side}.json"), force_masks=True
             )
+            self.sv_coco[side] = _by_stem(data)
+            self.sv_own[side] = self._own(data, side)
             made = folder / "yolo"
             self.sv_yolo[side] = _by_stem(
-                sv.DetectionDataset.from_yolo(
-                    str(made / "images" / side),
-                    str(made / "labels" / side),
-                    str(made / "data.yaml"),
-                    force_masks=True,
-                )
+                _yolo(made / "images" / side, made / "labels" / side, made / "data.yaml")
             )
+
+    def _own(self, data: Any, side: str) -> dict[str, Any]:
+        """Return the masks as supervision writes and reads them; nothing where it gives up."""
+        own = self.folder / "own" / side
+        try:
+            data.as_yolo(annotations_directory_path=str(own), data_yaml_path=str(own / "data.yaml"))
+        except ValueError as error:
+            self.gave_up.append(f"{side}: {error}")
+            return {}
+        images = self.folder / "coco" / "images" / side
+        return _by_stem(_yolo(images, own, own / "data.yaml"))
 
     def read(self, side: str, stem: str) -> dict[str, Counter[Key]]:
         """Return the masks of a chip, by reader."""
@@ -145,7 +155,16 @@ class Folder:
             "yolo": Counter(key(*ultralytics(t, image["width"], image["height"])) for t in lines),
             "coco_supervision": _keys(self.sv_coco[side][stem]),
             "yolo_supervision": _keys(self.sv_yolo[side][stem]),
+            **{
+                "yolo_by_supervision": _keys(own[stem])
+                for own in [self.sv_own[side]]
+                if stem in own
+            },
         }
+
+
+def _yolo(images: Path, labels: Path, config: Path) -> Any:
+    return sv.DetectionDataset.from_yolo(str(images), str(labels), str(config), force_masks=True)
 
 
 def _by_stem(data: Any) -> dict[str, Any]:
@@ -158,7 +177,7 @@ def _keys(found: Any) -> Counter[Key]:
     return Counter(key(int(c), m) for c, m in zip(found.class_id, found.mask, strict=True))
 
 
-def compare(folder: Path, scene: Path, names: list[str]) -> dict[str, int]:
+def compare(folder: Path, scene: Path, names: list[str]) -> dict[str, Any]:
     """Return how many masks and pictures were compared, and how many are wrong."""
     found, figures = Folder(folder), Counter[str]()
     for stem, window, polygons in truths(folder / "map.gpkg", scene, names):
@@ -177,7 +196,7 @@ def compare(folder: Path, scene: Path, names: list[str]) -> dict[str, int]:
             figures["pictures"] += 1
             seen = stretched(folder / form, scene, window)
             figures["wrong_pictures"] += not np.array_equal(picture, seen)
-    return dict(figures)
+    return {**figures, "supervision_gave_up": found.gave_up}
 
 
 def stretched(made: Path, scene: Path, window: Window) -> NDArray[np.uint8]:
@@ -202,12 +221,7 @@ def show(folder: Path, out: Path) -> None:
                     str(made / "images" / side), str(made / f"{side}.json"), force_masks=True
                 )
             else:
-                data = sv.DetectionDataset.from_yolo(
-                    str(made / "images" / side),
-                    str(made / "labels" / side),
-                    str(made / "data.yaml"),
-                    force_masks=True,
-                )
+                data = _yolo(made / "images" / side, made / "labels" / side, made / "data.yaml")
             for path, image, found in list(data)[:SHOWN]:
                 drawn = sv.MaskAnnotator(opacity=0.45).annotate(image.copy(), found)
                 beside = np.hstack([image, drawn])

@@ -9,9 +9,9 @@ Ultralytics does it (32 bits, points put in between, fractions cut off, `cv2.fil
 `supervision`. Each mask is held against the polygon drawn by rasterio (a pixel whose centre it
 holds), cut to the chip: `masks_*` are compared, `wrong_*` differ in a pixel or more. YOLO has a
 line per part: lines are matched with the parts of the polygons. `yolo_by_supervision` are the COCO
-masks as `supervision` itself writes and reads them for YOLO, where it does not give up. Pictures are held against the
-raster, in the stretch that the data set names. `--pictures` draws the first chips of each with
-their masks, to look at.
+masks as `supervision` itself writes and reads them for YOLO, where it does not give up. Pictures
+are held against the raster, in the stretch that the data set names. `--pictures` draws the first
+chips of each with their masks, to look at.
 """
 
 from __future__ import annotations
@@ -150,17 +150,15 @@ class Folder:
         image, coco = self.image[side, stem], self.coco[side]
         labels = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
         lines = (self.folder / "yolo" / "labels" / side / f"{stem}.txt").read_text().splitlines()
-        return {
+        found = {
             "coco": Counter(key(a["category_id"] - 1, coco.annToMask(a)) for a in labels),
             "yolo": Counter(key(*ultralytics(t, image["width"], image["height"])) for t in lines),
             "coco_supervision": _keys(self.sv_coco[side][stem]),
             "yolo_supervision": _keys(self.sv_yolo[side][stem]),
-            **{
-                "yolo_by_supervision": _keys(own[stem])
-                for own in [self.sv_own[side]]
-                if stem in own
-            },
         }
+        if stem in self.sv_own[side]:
+            found["yolo_by_supervision"] = _keys(self.sv_own[side][stem])
+        return found
 
 
 def _yolo(images: Path, labels: Path, config: Path) -> Any:

@@ -137,7 +137,10 @@ def packed(code: Code) -> bytes:
             tensors[name] = value
     orders = {name: _order(tensor) for name, tensor in tensors.items()}
     facts = {"orders": orders, "sizes": (code.picture, code.seen, code.canvas)}
-    laid = {n: t.detach().permute(orders[n]).contiguous().cpu() for n, t in tensors.items()}
+    laid = {
+        name: tensor.cpu().permute(orders[name]).clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     return json.dumps(facts).encode() + b"\n" + save(laid)
 
 

@@ -13,8 +13,8 @@ from geoseg.backends.models.embeddings import Embeddings
 class Encoder:
     """Encodes pictures; where embeddings are kept, each picture once.
 
-    Pictures whose embeddings are kept are encoded one by one: what is kept must not depend on the
-    company in which a picture was seen first, not even in its last digit.
+    Where they are kept, pictures are encoded one by one. The last digits of an embedding depend on
+    the company in which a picture is encoded; an answer must not depend on who met it first.
     """
 
     def __init__(

@@ -8,8 +8,10 @@ back: COCO by pycocotools; YOLO by a reader written from the definition of the f
 Ultralytics does it (32 bits, points put in between, fractions cut off, `cv2.fillPoly`), and both by
 `supervision`. Each mask is held against the polygon drawn by rasterio (a pixel whose centre it
 holds), cut to the chip: `masks_*` are compared, `wrong_*` differ in a pixel or more. YOLO has a
-line per part: lines are matched with the parts of the polygons. Pictures are held against the
-raster. `--pictures` draws the first chips of each with their masks, to look at.
+line per part: lines are matched with the parts of the polygons. `yolo_by_supervision` are the COCO
+masks as `supervision` itself writes and reads them for YOLO, where it does not give up. Pictures
+are held against the raster, in the stretch that the data set names. `--pictures` draws the first
+chips of each with their masks, to look at.
 """
 
 from __future__ import annotations
@@ -110,6 +112,7 @@ class Folder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.gave_up: list[str] = []
         with redirect_stdout(io.StringIO()):
             self.coco = {side: COCO(folder / "coco" / f"{side}.json") for side in SIDES}
         self.image = {
@@ -117,35 +120,49 @@ class Folder:
             for side in SIDES
             for image in self.coco[side].dataset["images"]
         }
-        self.sv_coco, self.sv_yolo = {}, {}
+        self.sv_coco, self.sv_yolo, self.sv_own = {}, {}, {}
         for side in SIDES:
             made = folder / "coco"
-            self.sv_coco[side] = _by_stem(
-                sv.DetectionDataset.from_coco(
-                    str(made / "images" / side), str(made / f"{side}.json"), force_masks=True
-                )
+            images = made / "images" / side
+            data = sv.DetectionDataset.from_coco(
+                str(images), str(made / f"{side}.json"), force_masks=True
             )
+            self.sv_coco[side] = _by_stem(data)
+            self.sv_own[side] = self._own(data, side)
             made = folder / "yolo"
             self.sv_yolo[side] = _by_stem(
-                sv.DetectionDataset.from_yolo(
-                    str(made / "images" / side),
-                    str(made / "labels" / side),
-                    str(made / "data.yaml"),
-                    force_masks=True,
-                )
+                _yolo(made / "images" / side, made / "labels" / side, made / "data.yaml")
             )
+
+    def _own(self, data: Any, side: str) -> dict[str, Any]:
+        """Return the masks as supervision writes and reads them; nothing where it gives up."""
+        own = self.folder / "own" / side
+        try:
+            data.as_yolo(annotations_directory_path=str(own), data_yaml_path=str(own / "data.yaml"))
+        except ValueError as error:
+            self.gave_up.append(f"{side}: {error}")
+            return {}
+        images = self.folder / "coco" / "images" / side
+        return _by_stem(_yolo(images, own, own / "data.yaml"))
 
     def read(self, side: str, stem: str) -> dict[str, Counter[Key]]:
         """Return the masks of a chip, by reader."""
         image, coco = self.image[side, stem], self.coco[side]
         labels = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
         lines = (self.folder / "yolo" / "labels" / side / f"{stem}.txt").read_text().splitlines()
-        return {
+        found = {
             "coco": Counter(key(a["category_id"] - 1, coco.annToMask(a)) for a in labels),
             "yolo": Counter(key(*ultralytics(t, image["width"], image["height"])) for t in lines),
             "coco_supervision": _keys(self.sv_coco[side][stem]),
             "yolo_supervision": _keys(self.sv_yolo[side][stem]),
         }
+        if stem in self.sv_own[side]:
+            found["yolo_by_supervision"] = _keys(self.sv_own[side][stem])
+        return found
+
+
+def _yolo(images: Path, labels: Path, config: Path) -> Any:
+    return sv.DetectionDataset.from_yolo(str(images), str(labels), str(config), force_masks=True)
 
 
 def _by_stem(data: Any) -> dict[str, Any]:
@@ -158,7 +175,7 @@ def _keys(found: Any) -> Counter[Key]:
     return Counter(key(int(c), m) for c, m in zip(found.class_id, found.mask, strict=True))
 
 
-def compare(folder: Path, scene: Path, names: list[str]) -> dict[str, int]:
+def compare(folder: Path, scene: Path, names: list[str]) -> dict[str, Any]:
     """Return how many masks and pictures were compared, and how many are wrong."""
     found, figures = Folder(folder), Counter[str]()
     for stem, window, polygons in truths(folder / "map.gpkg", scene, names):
@@ -172,13 +189,23 @@ def compare(folder: Path, scene: Path, names: list[str]) -> dict[str, int]:
             wanted = whole if reader.startswith("coco") else split
             figures[f"masks_{reader}"] += masks.total()
             figures[f"wrong_{reader}"] += max((masks - wanted).total(), (wanted - masks).total())
-        with rasterio.open(scene) as source:
-            seen = np.moveaxis(source.read([1, 2, 3], window=window), 0, -1)
         for form in ("coco", "yolo"):
-            picture = cv2.imread(str(folder / form / "images" / side / f"{stem}.png"))
+            picture = cv2.imread(str(folder / form / "images" / side / f"{stem}.png"))[..., ::-1]
             figures["pictures"] += 1
-            figures["wrong_pictures"] += not np.array_equal(picture[..., ::-1], seen)
-    return dict(figures)
+            seen = stretched(folder / form, scene, window)
+            figures["wrong_pictures"] += not np.array_equal(picture, seen)
+    return {**figures, "supervision_gave_up": found.gave_up}
+
+
+def stretched(made: Path, scene: Path, window: Window) -> NDArray[np.uint8]:
+    """Return what a chip should look like, by what its data set says of its stretch."""
+    stretch = json.loads((made / "geoseg.json").read_text())["stretch"]
+    low, high = (np.array(stretch[name])[:, None, None] for name in ("low", "high"))
+    with rasterio.open(scene) as source:
+        data = source.read(stretch["bands"], window=window).astype(float)
+        valid = source.dataset_mask(window=window) > 0
+    scaled = np.rint(np.clip((data - low) * (255 / (high - low)), 0, 255))
+    return np.moveaxis(np.where(valid, scaled, 0), 0, -1).astype(np.uint8)
 
 
 def show(folder: Path, out: Path) -> None:
@@ -192,12 +219,7 @@ def show(folder: Path, out: Path) -> None:
                     str(made / "images" / side), str(made / f"{side}.json"), force_masks=True
                 )
             else:
-                data = sv.DetectionDataset.from_yolo(
-                    str(made / "images" / side),
-                    str(made / "labels" / side),
-                    str(made / "data.yaml"),
-                    force_masks=True,
-                )
+                data = _yolo(made / "images" / side, made / "labels" / side, made / "data.yaml")
             for path, image, found in list(data)[:SHOWN]:
                 drawn = sv.MaskAnnotator(opacity=0.45).annotate(image.copy(), found)
                 beside = np.hstack([image, drawn])

@@ -36,6 +36,8 @@ from geoseg.errors import (
     TileFailedError,
     WriteFailedError,
 )
+from geoseg.export.edit import Editor, create
+from geoseg.export.read import open_map
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -308,6 +310,20 @@ def test_only_kept_takes_all_but_what_was_rejected(tmp_path, made):
     polygons = [one for one in drawn(source) if one[1] != "rejected"]
     for chip in chips(out, "coco"):
         assert told(chip) == wanted(polygons, chip, "coco")
+
+
+def test_where_nothing_was_drawn_by_hand_nobody_says_that_nothing_is(tmp_path, made):
+    source = tmp_path / "drawn.gpkg"
+    recipe = open_map(made).made_by()
+    create(source, recipe.frame, legend(*KINDS), facts=recipe.fingerprint, words=recipe.asked)
+    corners = [GEOREF @ (x, y) for x, y in ((30, 30), (40, 20), (80, 30), (40, 44))]
+    with Editor(source) as editor:
+        shape = shapely.MultiPolygon([shapely.Polygon(corners)])
+        editor.add({"class": "c1", "score": None}, shape)
+    result = build(source, "coco", tmp_path / "data", Choices(chips=SIDE, val=0))
+    assert result.left_out == {"where nothing was drawn": 51}
+    used = {(c.x, c.y) for c in chips(tmp_path / "data", "coco")}
+    assert used == {(24, 0), (24, 24), (48, 0), (48, 24), (72, 24)}
 
 
 def test_rejected_polygons_count_unless_somebody_says_otherwise_and_that_is_told(

@@ -1,7 +1,8 @@
 """What lies in which chip? Asked of the map, before its raster is read.
 
-A chip whose labels would not be the truth is left out: where tiles failed, and, where only what was
-accepted counts, where polygons lie of which nobody has said anything.
+A chip whose labels would not be the truth is left out: where tiles failed; where polygons lie of
+which nobody has said anything, if only what was accepted counts; where nothing was drawn, of a map
+that was drawn by hand: nobody says that nothing is there.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ from geoseg.export.dataset.pieces import Pieces, pieces_of
 from geoseg.export.dataset.split import Ties
 from geoseg.export.read import Map
 from geoseg.export.sweep import runs_down
+from geoseg.recipe import BY_HAND
 from geoseg.reviewed import REVIEW, STATES, keeps
 
 USED = 0
 """Of a chip that is not left out."""
 
-FAILED, UNJUDGED, UNREADABLE, EMPTY, BETWEEN = range(1, 6)
+FAILED, UNJUDGED, UNDRAWN, UNREADABLE, EMPTY, BETWEEN = range(1, 7)
 
 WHY = {
     FAILED: "where tiles failed",
     UNJUDGED: "with polygons that nobody has judged",
+    UNDRAWN: "where nothing was drawn",
     UNREADABLE: "that cannot be read",
     EMPTY: "without data",
     BETWEEN: "between train and val",
@@ -52,7 +55,7 @@ class Rows:
     kept: Mask
     """(n,) whether each counts."""
     judged: Mask
-    """(n,) whether somebody has said something of it; all where that does not matter."""
+    """(n,) whether somebody has said what it is; all, unless only what was accepted counts."""
     pieces: Pieces
     """Their pixels, by chip."""
 
@@ -73,7 +76,7 @@ def rows_of(found: Map, images: Images, only: str | None) -> Iterator[Rows]:
     for batch in found.batches():
         said = [None] * batch.num_rows if only is None else batch.column(REVIEW).to_pylist()
         kept = np.array([keeps(state, only) for state in said], bool)
-        judged = np.array([only is None or state in STATES for state in said], bool)
+        judged = np.array([only != "accepted" or state in STATES for state in said], bool)
         shapes = in_pixels(batch, images.frame)
         yield Rows(batch, kept, judged, pieces_of(runs_down(shapes), images))
 
@@ -90,13 +93,16 @@ class Survey:
 
 def survey(found: Map, images: Images, only: str | None) -> Survey:
     """Look through a map; arguments as `rows_of`."""
-    why = np.zeros(len(images), np.uint8)
+    by_hand = BY_HAND in found.made_by().facts
+    why = np.full(len(images), UNDRAWN if by_hand else USED, np.uint8)
     objects = [c.name for c in found.legend.classes if c.kind == "object"]
     things, chips, count = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for rows in rows_of(found, images, only):
         owner, chip = rows.pieces.owner, rows.pieces.chip
-        if only == "accepted":
-            why[chip[~rows.judged[owner]]] = UNJUDGED
+        mine = chip[rows.kept[owner]]
+        why[mine[why[mine] == UNDRAWN]] = USED
+        # Stays: the rows that follow make only what is not drawn usable.
+        why[chip[~rows.judged[owner]]] = UNJUDGED
         named = rows.batch.column("class").to_pylist()
         is_object = np.array([name in objects for name in named], bool)
         tied = rows.kept & is_object & (rows.chips > 1)

@@ -36,7 +36,8 @@ from geoseg.errors import (
     TileFailedError,
     WriteFailedError,
 )
-from geoseg.export.edit import Editor, create
+from geoseg.export.blank import create
+from geoseg.export.edit import Editor
 from geoseg.export.read import open_map
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -83,9 +83,9 @@ class Promptable:
         """Return the segmenter with its network loaded.
 
         Raises:
-            BackendError: Weights that are damaged or of another kind.
+            BackendError: Weights that are damaged or of another kind, or no place for a cache.
         """
-        _ = self._network
+        _ = self._network, self._encoder
         return self
 
     @property

@@ -318,6 +318,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--masks", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.clicks < 2:
+        parser.error("--clicks: at least 2, one of them first")
     if args.way:
         print(json.dumps(time_way(args.way, args.folder, args.clicks, args.masks)))
         return

@@ -121,6 +121,12 @@ _BUILT_IN = (
         "detector",
         ("timm",),
     ),
+    BackendInfo(
+        "grow",
+        "geoseg.backends.growing:Grow",
+        "outlines of boxes and points by colour and edges; no weights, no GPU, no network",
+        role="segmenter",
+    ),
     _model("sam", "sam:sam", "outlines of boxes and points (SAM)", "segmenter"),
     _model("sam-hq", "sam:sam_hq", "finer outlines of boxes and points (SAM-HQ)", "segmenter"),
     _model("sam2", "sam2:sam2", "outlines of boxes and points (SAM 2 and 2.1)", "segmenter"),

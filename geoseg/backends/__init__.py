@@ -82,6 +82,8 @@ class BackendInfo:
     """Whether it works alone, finds boxes, or turns boxes into masks."""
     configurable: bool = False
     """Whether its target takes (weights or None, ModelOptions)."""
+    proposes: bool = False
+    """Whether a segmenter says of its own accord what it sees: `everything:NAME`."""
 
 
 _TORCH = ("torch", "torchvision", "transformers")
@@ -91,7 +93,16 @@ def _model(
     name: str, target: str, summary: str, role: Role, more: tuple[str, ...] = ()
 ) -> BackendInfo:
     target = f"geoseg.backends.models.{target}"
-    return BackendInfo(name, target, summary, "models", (*_TORCH, *more), role, configurable=True)
+    return BackendInfo(
+        name,
+        target,
+        summary,
+        "models",
+        (*_TORCH, *more),
+        role,
+        configurable=True,
+        proposes=role == "segmenter",
+    )
 
 
 _BUILT_IN = (

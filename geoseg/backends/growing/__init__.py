@@ -79,13 +79,11 @@ class Grow:
             answers.append(answer[0] if answer else None)
         return answers
 
-    def _answers(
-        self, seen: Seen, said: Asked, shape: tuple[int, int], count: int
-    ) -> list[Cutout]:
-        if said.box is None and said.mask is None:
+    def _answers(self, seen: Seen, said: Asked, shape: tuple[int, int], count: int) -> list[Cutout]:
+        framed = said.box is not None or said.mask is not None
+        starts = cut_out(seen, said)[:count] if framed else []
+        if not starts and said.inside:
             starts = first_regions(seen, said.inside[0], count)
-        else:
-            starts = cut_out(seen, said)[:count]
         regions: list[Region] = []
         for start in starts:
             region = corrected(seen, start, said.points)

@@ -26,7 +26,6 @@ class Asked:
     mask: Mask | None
     """(row, col) of the picture: roughly the object; not empty."""
 
-
     @property
     def inside(self) -> tuple[Point, ...]:
         """Points in the object."""

@@ -1,4 +1,4 @@
-"""Which regions touch, and along how many pixels? Pairs of neighbours with sums along the border."""
+"""Which regions touch, and along how many pixels? Pairs of neighbours, each pair once."""
 
 from __future__ import annotations
 

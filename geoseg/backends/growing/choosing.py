@@ -40,8 +40,7 @@ class Ranked:
 
 
 def ranked(tree: Tree, chain: Ints, at: tuple[float, float]) -> Ranked:
-    """Return nested regions (k,), given from the smallest, in the order in which a click at x, y
-    may mean them."""
+    """Return nested regions (k,), given from the smallest, as a click at x, y may mean them."""
     speaks = terms(tree, chain, at)
     order = np.argsort(-(speaks @ _WEIGHTS), kind="stable")
     quality = 1 / (1 + np.exp(-(speaks @ _QUALITY) - _USUAL))
@@ -115,13 +114,11 @@ def _crossings(tree: Tree, chain: Ints) -> _Crossings:
     some = np.flatnonzero(one != other)
     one, other = one[some], other[some]
     beyond = np.where(one > other, touching.one[some], touching.other[some])
-    return _Crossings(
-        np.minimum(one, other), np.maximum(one, other), beyond, touching.length[some]
-    )
+    return _Crossings(np.minimum(one, other), np.maximum(one, other), beyond, touching.length[some])
 
 
 def _rim(tree: Tree, chain: Ints) -> tuple[Doubles, Doubles]:
-    """Return how much colour differs across all but the weakest part of the edge, and its length."""
+    """Return how much colour differs across the edge but for its weakest part, and its length."""
     crossings = _crossings(tree, chain)
     strength, total = np.zeros(len(chain)), np.zeros(len(chain))
     for k, region in enumerate(chain.tolist()):

@@ -102,21 +102,24 @@ def _qualities(masks: Sequence[Mask], allowed: Mask) -> list[float]:
 
     As stable against more or less bias as they are (SAM's stability), and as much as they fill.
     """
-    areas = [np.count_nonzero(mask) for mask in masks]
-    around = [areas[0], *areas, areas[-1]]
+    areas = [int(np.count_nonzero(mask)) for mask in masks]
+    stable = [
+        smaller / larger if larger else 0.0
+        for smaller, larger in zip([areas[0], *areas[:-1]], [*areas[1:], areas[-1]], strict=True)
+    ]
     room = bounds(allowed).area
     return [
-        around[k] / max(around[k + 2], 1) * (bounds(mask).area / room if mask.any() else 0.0)
-        for k, mask in enumerate(masks)
+        share * bounds(mask).area / room if mask.any() else 0.0
+        for share, mask in zip(stable, masks, strict=True)
     ]
 
 
 def _leaves(seen: Seen, mask: Mask, part: tuple[slice, slice]) -> NDArray[np.bool_]:
-    """Return which leaves lie mostly in a mask of a part of the picture."""
+    """Return which leaves lie mostly in a mask of a part of the picture, or else at all."""
     count = np.bincount(seen.leaf[part][mask], minlength=seen.tree.leaves)
     here = np.bincount(seen.leaf[part].ravel(), minlength=seen.tree.leaves)
     most: NDArray[np.bool_] = 2 * count > here
-    return most
+    return most if most.any() else count > 0
 
 
 def _parts(seen: Seen, place: Field) -> _Parts:

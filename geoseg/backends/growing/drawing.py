@@ -48,9 +48,7 @@ def drawn(seen: Seen, region: Region, said: Asked, shape: tuple[int, int]) -> Cu
     return Cutout((box.x0, box.y0, box.x1, box.y1), inside.copy(), region.quality)
 
 
-def _pixels(
-    said: Asked, picture: tuple[int, int], shape: tuple[int, int]
-) -> Clicks:
+def _pixels(said: Asked, picture: tuple[int, int], shape: tuple[int, int]) -> Clicks:
     """Return row and column, in a tile (rows, cols), of clicks in a picture, and their signs."""
     found = []
     for (x, y), positive in said.points:

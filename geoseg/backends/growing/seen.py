@@ -1,4 +1,4 @@
-"""What is seen in a picture before anybody points? Basins, and the tree of what they may unite to."""
+"""What is seen in a picture before anybody points? Basins, and the tree of what they unite to."""
 
 from __future__ import annotations
 
@@ -39,10 +39,9 @@ class Seen:
         return Window(0, 0, cols, rows)
 
     def at(self, x: float, y: float) -> int:
-        """Return the leaf at a place inside the picture; its far edges belong to the last pixels."""
+        """Return the leaf at a place in the picture; its far edges belong to the last pixels."""
         rows, cols = self.shape
         return int(self.leaf[min(int(y), rows - 1), min(int(x), cols - 1)])
-
 
 
 @dataclass(frozen=True, slots=True, eq=False)

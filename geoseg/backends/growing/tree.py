@@ -115,11 +115,12 @@ def _measured(labels: Labels, planes: Floats) -> _Sums:
     y, x = (np.arange(k) + 0.5 for k in (rows, cols))
     xs, ys = np.tile(x, rows), np.repeat(y, cols)
     frame = np.zeros(labels.shape)
-    for side in (frame[0], frame[-1], frame[:, 0], frame[:, -1]):
-        side += 1
+    for side in ((0,), (-1,), (slice(None), 0), (slice(None), -1)):
+        frame[side] += 1
     columns = (*(p.ravel() for p in planes), xs, ys, xs * xs, ys * ys, xs * ys, frame.ravel())
     more = np.column_stack([np.bincount(flat, column, n) for column in columns])
-    return _Sums(np.bincount(flat, minlength=n).astype(float), more)
+    size: Doubles = np.bincount(flat, minlength=n).astype(np.float64)
+    return _Sums(size, more)
 
 
 def _united(touching: Borders, leaves: _Sums) -> tuple[Ints, Doubles, _Sums]:
@@ -161,7 +162,8 @@ def _mutual(touching: Borders, cost: Doubles, count: int) -> Ints:
     for side in (touching.one, touching.other):
         np.minimum.at(chosen, side[best], best)
     first = (chosen[touching.one[best]] == best) & (chosen[touching.other[best]] == best)
-    return best[first]
+    mutual: Ints = best[first]
+    return mutual
 
 
 def _carried(

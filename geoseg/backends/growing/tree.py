@@ -118,9 +118,9 @@ def _measured(labels: Labels, planes: Floats) -> _Sums:
     for side in ((0,), (-1,), (slice(None), 0), (slice(None), -1)):
         frame[side] += 1
     columns = (*(p.ravel() for p in planes), xs, ys, xs * xs, ys * ys, xs * ys, frame.ravel())
-    more = np.column_stack([np.bincount(flat, column, n) for column in columns])
-    size: Doubles = np.bincount(flat, minlength=n).astype(np.float64)
-    return _Sums(size, more)
+    sums = [np.bincount(flat, column, n) for column in columns]
+    more: Doubles = np.column_stack(sums).astype(np.float64, copy=False)
+    return _Sums(np.bincount(flat, minlength=n).astype(np.float64), more)
 
 
 def _united(touching: Borders, leaves: _Sums) -> tuple[Ints, Doubles, _Sums]:

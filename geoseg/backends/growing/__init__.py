@@ -22,7 +22,7 @@ from geoseg.backends.growing.seen import Region, Seen, see
 from geoseg.backends.outlining import Cutout
 from geoseg.backends.prompts import Prompt
 
-CANDIDATES = 6
+CANDIDATES = 8
 """At most so many masks answer a prompt."""
 
 

@@ -101,7 +101,8 @@ def buildings(folder: Path) -> Iterator[Scene]:
                         for shape in whole
                     ]
                     truth = [mask for mask in masks if mask.sum() >= LEAST_PX]
-                    yield Scene("buildings", path.stem, number % 2 == 0, picture, truth)
+                    name = f"{path.stem}_{x}_{y}"
+                    yield Scene("buildings", name, number % 2 == 0, picture, truth)
 
 
 def crowns(folder: Path) -> Iterator[Scene]:
@@ -189,19 +190,27 @@ def iou(found: Mask, truth: Mask, *, boxes_only: bool) -> float:
     return float(np.count_nonzero(found & truth) / np.count_nonzero(found | truth))
 
 
+def depth(mask: Mask) -> tuple[NDArray[np.float64], int, int]:
+    """Return how far pixels in the bounds of a mask lie from its edge, and where the bounds are."""
+    x0, y0, x1, y1 = bounds(mask)
+    return ndimage.distance_transform_edt(np.pad(mask[y0:y1, x0:x1], 1))[1:-1, 1:-1], x0, y0
+
+
 def deepest(mask: Mask) -> tuple[Point, float]:
     """Return x, y of the pixel farthest from the edge of a mask, and how far it is."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return (float(x) + 0.5, float(y) + 0.5), float(depth.max())
+    if not mask.any():
+        return (0.0, 0.0), 0.0
+    away, x0, y0 = depth(mask)
+    y, x = np.unravel_index(int(away.argmax()), away.shape)
+    return (x0 + float(x) + 0.5, y0 + float(y) + 0.5), float(away.max())
 
 
 def well_inside(mask: Mask, random: np.random.Generator) -> Point:
     """Return a pixel that lies at least 0.6 as deep as the deepest."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.nonzero(depth >= 0.6 * depth.max())
+    away, x0, y0 = depth(mask)
+    y, x = np.nonzero(away >= 0.6 * away.max())
     k = random.integers(len(y))
-    return float(x[k]) + 0.5, float(y[k]) + 0.5
+    return x0 + float(x[k]) + 0.5, y0 + float(y[k]) + 0.5
 
 
 def said(clicks: Sequence[tuple[Point, bool]]) -> Prompt:
@@ -304,19 +313,16 @@ def measure(scene: Scene, table: Table, options: argparse.Namespace) -> None:
             note("filled", inside, truth)
             u, v = (2 * (cols - x0) / (x1 - x0) - 1), (2 * (rows - y0) / (y1 - y0) - 1)
             note("ellipse", u * u + v * v <= 1, truth)
-            refine(scene, truth, point, ask, note, options.clicks)
+            refine(truth, point, ask, note, options.clicks)
         else:
             boxed = ask(Prompt(box=box), "box")[0]
         drawn.append((truth, masks[0], boxed, point))
     if options.png and drawn:
         options.png.mkdir(parents=True, exist_ok=True)
-        picture(scene, drawn).save(
-            options.png / f"{scene.kind}_{scene.name}_{len(table.seconds)}.png"
-        )
+        picture(scene, drawn).save(options.png / f"{scene.kind}_{scene.name}.png")
 
 
 def refine(
-    scene: Scene,
     truth: Mask,
     point: Point,
     ask: Callable[[Prompt, str], list[Mask]],
@@ -324,12 +330,11 @@ def refine(
     count: int,
 ) -> None:
     """Click, again and again, in the middle of the largest error."""
-    del scene
     clicks = [(point, True)]
     found = np.zeros_like(truth)
     for k in range(1, count + 1):
-        if k == 1 or len(clicks) == k:
-            found = ask(said(clicks), "click" if k == 1 else "further click")[0]
+        if len(clicks) == k:
+            found = ask(said(clicks), "further click" if k > 1 else "click")[0]
         if k > 1:
             note(f"click {k}", found, truth)
         missing, wrong = deepest(truth & ~found), deepest(found & ~truth)

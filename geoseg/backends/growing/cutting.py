@@ -157,14 +157,11 @@ def _coarse(seen: Seen, leaf: NDArray[np.int32], count: int) -> Ints:
     shown = upto[tree.stop] - upto[tree.first]
     splits = (shown[tree.children] > 0).all(axis=1)
     levels = np.sort(tree.level[tree.leaves :][splits])[::-1]
-    limit = levels[count - 1] if len(levels) >= count else -1.0
-    # From the picture down: what a region of one colour stands for, its parts do not.
-    stands = np.arange(len(tree.parent))
-    for k in range(len(tree.children) - 1, -1, -1):
-        region = tree.leaves + k
-        if tree.level[region] <= limit:
-            stands[tree.children[k]] = stands[region]
-    return stands[: tree.leaves]
+    limit = levels[count - 1] if len(levels) >= count else 0.0
+    above = np.append(tree.level, np.inf)[tree.parent]
+    tops = np.flatnonzero((tree.level <= limit) & (above > limit))
+    tops = tops[np.argsort(tree.first[tops])]
+    return np.repeat(tops, tree.stop[tops] - tree.first[tops])
 
 
 def _looks(parts: _Parts, inside: Doubles) -> Doubles:

@@ -31,11 +31,12 @@ from scaling import alone, watched
 from scipy import ndimage
 
 import geoseg
-from geoseg import Instances, LandClass, Legend, Pixels
+from geoseg import Instances, LandClass, Legend
 from geoseg.analysis import change
 from geoseg.analysis.burnt import burnt_classes
 from geoseg.analysis.classed import open_classed
 from geoseg.frame import Frame, horizontal_wkt
+from geoseg.pixels import Pixels
 from geoseg.prepare import open_source
 
 ROOT = Path(__file__).parents[1]

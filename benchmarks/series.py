@@ -26,10 +26,11 @@ from affine import Affine
 from scaling import alone, watched
 
 import geoseg
-from geoseg import Instances, LandClass, Legend, Pixels
+from geoseg import Instances, LandClass, Legend
 from geoseg.analysis.hydroperiod.counted import CLASSES, NOT_SEEN, Thresholds
 from geoseg.analysis.hydroperiod.tally import NOT_OBSERVED
 from geoseg.frame import Frame, horizontal_wkt
+from geoseg.pixels import Pixels
 
 BLOCK = 256
 TOP, LEFT, HEIGHT = 60, 40, 100

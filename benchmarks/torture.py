@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import geoseg
+from geoseg.pixels import Pixels
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -38,11 +39,11 @@ class Oracle:
     identity: str = "oracle"
     halo_px: int = 0
 
-    def segment(self, tiles: Sequence[geoseg.Pixels]) -> list[geoseg.Instances]:
+    def segment(self, tiles: Sequence[Pixels]) -> list[geoseg.Instances]:
         """Ask the model about each tile; converting its answer is charged to the model."""
         return [self._one(tile) for tile in tiles]
 
-    def _one(self, tile: geoseg.Pixels) -> geoseg.Instances:
+    def _one(self, tile: Pixels) -> geoseg.Instances:
         found = self.model(tile.rgb())
         with self.model.clock():
             if not found:

@@ -12,45 +12,45 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geoseg import analysis as analysis
-    from geoseg.backends import Backend
     from geoseg.config import ModelOptions
     from geoseg.errors import GeosegError
     from geoseg.estimate import plan
     from geoseg.geotiff import open_raster
     from geoseg.instances import Instances
+    from geoseg.interactive.session import Session
     from geoseg.legend import LandClass, Legend
     from geoseg.outcome import Run
-    from geoseg.pixels import Pixels
     from geoseg.raster import ArrayRaster
+    from geoseg.reviewing.review import review
     from geoseg.run import segment
 
 _HOME = {
     "ArrayRaster": "geoseg.raster",
-    "Backend": "geoseg.backends",
     "GeosegError": "geoseg.errors",
     "Instances": "geoseg.instances",
     "LandClass": "geoseg.legend",
     "Legend": "geoseg.legend",
     "ModelOptions": "geoseg.config",
-    "Pixels": "geoseg.pixels",
     "Run": "geoseg.outcome",
+    "Session": "geoseg.interactive.session",
     "open_raster": "geoseg.geotiff",
     "plan": "geoseg.estimate",
+    "review": "geoseg.reviewing.review",
     "segment": "geoseg.run",
 }
 
 __all__ = [
     "ArrayRaster",
-    "Backend",
     "GeosegError",
     "Instances",
     "LandClass",
     "Legend",
     "ModelOptions",
-    "Pixels",
     "Run",
+    "Session",
     "open_raster",
     "plan",
+    "review",
     "segment",
 ]
 

@@ -27,6 +27,8 @@ from geoseg.cli_options import (
     Aoi,
     Bands,
     Batch,
+    Cache,
+    CacheSize,
     Events,
     Json,
     KeepGoing,
@@ -133,6 +135,8 @@ def segment(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile image encoders (slow start)")
     ] = False,
+    cache: Cache = None,
+    cache_size: CacheSize = "4GB",
     offline: Offline = False,
     tile: Annotated[
         int | None,
@@ -203,6 +207,8 @@ def segment(
             gsd=gsd,
             one_class_per_pass=one_class_per_pass,
             compile=compiled,
+            cache=cache,
+            cache_size=cache_size,
             offline=offline,
         )
         run = run_segment(

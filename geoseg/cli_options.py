@@ -77,6 +77,19 @@ Memory = Annotated[
     str | None,
     typer.Option("--memory", help="Most memory the run may take: 2GB", metavar="SIZE"),
 ]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        help="Keep what segmenters' encoders made of pictures, in a folder or in auto (your own "
+        "cache), and use what is there",
+        metavar="DIR|auto",
+        show_default=False,
+    ),
+]
+CacheSize = Annotated[
+    str, typer.Option("--cache-size", help="Most disk that --cache may take", metavar="SIZE")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: weights must be here")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output")]
 
@@ -93,6 +106,12 @@ CompositeOfRasters = Annotated[
 CloudsOfRasters = Annotated[
     str | None,
     typer.Option("--mask-clouds", help="For rasters: backend that knows cloud and shadow: csmask"),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only", help="Of a reviewed map: accepted (as is, or edited), or kept (all but rejected)"
+    ),
 ]
 Column = Annotated[str, typer.Option("--column", help="Column of the classes in layers of others")]
 

@@ -6,6 +6,7 @@ runs with equal fingerprints may share tiles.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -44,6 +45,10 @@ _LISTED = 6
 _SHOWN = 60
 """Characters of a value that messages show."""
 
+
+OF_THE_USER = frozenset({"offline", "cache", "cache_size"})
+"""Options of models that are for the user of a machine to say: they change no answer, and a map
+must not bring them along."""
 
 _SIZE = TypeAdapter(Annotated[ByteSize, Field(ge=2**20)])
 
@@ -86,6 +91,38 @@ class ModelOptions(_Settings):
     """Ground size in metres of the pixels that models are shown; None: the raster's own."""
     one_class_per_pass: bool = False
     """Ask detectors for one class at a time: slower, and classes do not compete."""
+    cache: str | None = None
+    """Folder that keeps what image encoders of segmenters made of pictures, so that one that was
+    seen before need not be encoded; `auto`: the user's own. None: nothing is kept."""
+    cache_size: ByteSize = ByteSize(4 * 10**9)
+    """Most bytes of `cache`; what was used least recently goes."""
+
+    @field_validator("cache")
+    @classmethod
+    def _is_folder(cls, value: str | None) -> str | None:
+        if value is None or value == "auto":
+            return value
+        # Workers may have a working folder of their own; a tilde of nobody stays a name.
+        whole = os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111
+        if not value.strip() or "\0" in value:
+            raise ValueError("give a folder, or auto for your own cache")
+        return whole
+
+    @field_validator("cache_size", mode="before")
+    @classmethod
+    def _is_room(cls, value: Any) -> Any:
+        try:
+            return _SIZE.validate_python(value)
+        except ValidationError:
+            raise ValueError("give a size on disk, as 4GB or 500MB") from None
+
+    @model_validator(mode="after")
+    def _cache_is_asked(self) -> Self:
+        if self.cache is None and self.cache_size != type(self).model_fields["cache_size"].default:
+            raise ValueError(
+                "--cache-size says how much --cache may hold; give that too, as --cache auto"
+            )
+        return self
 
 
 class Finish(_Settings):

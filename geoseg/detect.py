@@ -27,7 +27,6 @@ from geoseg.pixels import Pictured, Pixels
 from geoseg.raster import RasterReader, Valid
 from geoseg.store import Store
 from geoseg.stretch import Stretch
-from geoseg.window import Window
 
 log = logging.getLogger(__name__)
 
@@ -87,16 +86,8 @@ class Job:
     def scope(self, index: int) -> Scope:
         """Return the windows of a tile."""
         tile, raster = self.grid[index], self.grid.raster
-        context = self.backend.halo_px
-        read = tile.read
-        # At the raster's edge there is nothing to look at, in any tiling: all is trusted there.
-        trust = Window(
-            read.x0 + context * (read.x0 > raster.x0),
-            read.y0 + context * (read.y0 > raster.y0),
-            read.x1 - context * (read.x1 < raster.x1),
-            read.y1 - context * (read.y1 < raster.y1),
-        )
-        return Scope(read, trust, tile.core, raster)
+        trust = tile.read.trusted(self.backend.halo_px, raster)
+        return Scope(tile.read, trust, tile.core, raster)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,22 @@ class Grid:
         """Yield every tile, row by row."""
         return (self[i] for i in range(len(self)))
 
+    def at(self, x: float, y: float) -> int:
+        """Return the tile that decides the pixel at a place; outside the raster, the nearest."""
+        rows, cols = self.shape
+        row, col = (int(v // self.core_px) for v in (y, x))
+        return min(max(row, 0), rows - 1) * cols + min(max(col, 0), cols - 1)
+
+    def meeting(self, window: Window) -> list[int]:
+        """Return the tiles whose cores share pixels with a window, in row-major order."""
+        inside = window.intersection(self.raster)
+        if not inside.area:
+            return []
+        first, last = self.at(inside.x0, inside.y0), self.at(inside.x1 - 1, inside.y1 - 1)
+        (row0, col0), (row1, col1) = divmod(first, self.shape[1]), divmod(last, self.shape[1])
+        cols = self.shape[1]
+        return [y * cols + x for y in range(row0, row1 + 1) for x in range(col0, col1 + 1)]
+
     def neighbours(self, index: int) -> list[int]:
         """Return the later tiles whose cores touch this one's, or whose reads share its pixels.
 

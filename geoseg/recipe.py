@@ -21,12 +21,15 @@ from pyproj.exceptions import CRSError
 
 from geoseg.access import is_local, without_secrets
 from geoseg.bands import parse
-from geoseg.config import ModelOptions
+from geoseg.config import OF_THE_USER, ModelOptions
 from geoseg.errors import MapError
 from geoseg.frame import Frame
 from geoseg.legend import Legend
 
 IN_MEMORY = "in_memory"
+
+BY_HAND = "by_hand"
+"""Fact of a map whose polygons somebody drew: no command makes it again."""
 
 
 class Asked(BaseModel):
@@ -84,7 +87,8 @@ def _plain(name: str, value: Any) -> Any:
         return value.model_dump(mode="json")
     if isinstance(value, ModelOptions):
         # Nothing is the same as what is usual, said aloud.
-        return value.model_dump(mode="json", exclude={"offline"}, exclude_defaults=True) or None
+        exclude = set(OF_THE_USER)
+        return value.model_dump(mode="json", exclude=exclude, exclude_defaults=True) or None
     return value if isinstance(value, str | int | float) else _LOST
 
 

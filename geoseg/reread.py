@@ -50,13 +50,6 @@ def known(job: Job, window: Window) -> NDArray[np.bool_]:
 
 def _parts(job: Job, window: Window) -> Iterator[tuple[int, Window]]:
     """Yield the tiles of the run that decide a pixel of a window, and which pixels."""
-    grid = job.grid
-    height, width = grid.shape
-    # The last row and column of tiles take up the remainder.
-    rows = (min(y // grid.core_px, height - 1) for y in (window.y0, window.y1 - 1))
-    cols = (min(x // grid.core_px, width - 1) for x in (window.x0, window.x1 - 1))
-    (top, bottom), (left, right) = rows, cols
-    for row in range(top, bottom + 1):
-        for tile in range(row * width + left, row * width + right + 1):
-            if job.store.wants(tile):
-                yield tile, grid[tile].core.intersection(window)
+    for tile in job.grid.meeting(window):
+        if job.store.wants(tile):
+            yield tile, job.grid[tile].core.intersection(window)

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from geoseg.access import Access, is_network
-from geoseg.config import Finish, ModelOptions, difference
+from geoseg.config import OF_THE_USER, Finish, ModelOptions, difference
 from geoseg.errors import MapError
 from geoseg.export.check import rows_of
 from geoseg.export.publish import digest
@@ -27,7 +27,7 @@ from geoseg.legend import Legend
 from geoseg.outcome import Run
 from geoseg.prepare import open_source, versions
 from geoseg.progress import Progress
-from geoseg.recipe import IN_MEMORY, Recipe
+from geoseg.recipe import BY_HAND, IN_MEMORY, Recipe
 from geoseg.run import segment
 from geoseg.stamps import WHOLE_BYTES
 from geoseg.whereabouts import find
@@ -97,6 +97,8 @@ def rerun(
     asked = recipe.asked
     if "change" in recipe.facts:
         raise MapError(f"{source} compares two dates; make it again with geoseg change")
+    if BY_HAND in recipe.facts:
+        raise MapError(f"{source} was drawn by hand; no command can make it again")
     lost = {*asked[IN_MEMORY], *({"source", "backend"} - asked.keys())}
     lost -= {"source"} if raster else set()
     if lost:
@@ -117,7 +119,7 @@ def rerun(
         rasters,
         _legend(asked, source),
         out=out or source.with_stem(f"{source.stem}_rerun"),
-        models=ModelOptions.build(**asked.get("models", {}), offline=means.offline),
+        models=_models(asked, offline=means.offline),
         **words,
         workers=means.workers,
         batch=means.batch,
@@ -128,6 +130,11 @@ def rerun(
         progress=progress,
     )
     return Again(run, _same(found, run.path))
+
+
+def _models(asked: Mapping[str, Any], *, offline: bool) -> ModelOptions:
+    of_the_map = {k: v for k, v in asked.get("models", {}).items() if k not in OF_THE_USER}
+    return ModelOptions.build(**of_the_map, offline=offline)
 
 
 def _legend(asked: Mapping[str, Any], source: Path) -> Legend | None:

@@ -10,7 +10,6 @@ import base64
 import html
 import json
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +17,13 @@ import pyproj
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.io import MemoryFile
 from rasterio.warp import Resampling, reproject
 
 from geoseg.errors import MapError, MissingDependencyError
 from geoseg.frame import Floats
 from geoseg.legend import Legend
 from geoseg.overview import Overview
+from geoseg.png import png
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -213,12 +211,5 @@ def _web_bounds(seen: Overview, crs: str, web: str) -> tuple[float, float, float
 
 def data_url(image: NDArray[np.uint8]) -> str:
     """Return a (band, row, col) picture of three or four bands as a PNG inside a URL."""
-    bands, height, width = image.shape
-    profile = {"driver": "PNG", "count": bands, "height": height, "width": width, "dtype": "uint8"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with MemoryFile() as file:
-            with file.open(transform=Affine.identity(), **profile) as target:
-                target.write(image)
-            text = base64.b64encode(file.read()).decode("ascii")
+    text = base64.b64encode(png(image)).decode("ascii")
     return f"data:image/png;base64,{text}"

@@ -51,6 +51,18 @@ class Window:
         """Return this window with `px` more on each side, cut to `within`."""
         return Window(self.x0 - px, self.y0 - px, self.x1 + px, self.y1 + px).intersection(within)
 
+    def trusted(self, margin: int, raster: Window) -> Window:
+        """Return it without a margin on each side that is not the raster's edge.
+
+        Beyond the raster there is nothing to look at, in any tiling: all is trusted there.
+        """
+        return Window(
+            self.x0 + margin * (self.x0 > raster.x0),
+            self.y0 + margin * (self.y0 > raster.y0),
+            self.x1 - margin * (self.x1 < raster.x1),
+            self.y1 - margin * (self.y1 < raster.y1),
+        )
+
     def shift(self, dx: int, dy: int) -> Window:
         """Return this window moved by `dx` columns and `dy` rows."""
         return Window(self.x0 + dx, self.y0 + dy, self.x1 + dx, self.y1 + dy)

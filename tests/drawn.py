@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from affine import Affine
 
-    from geoseg import Instances, Pixels
+    from geoseg import Instances
+    from geoseg.pixels import Pixels
 
 NODATA = 99
 

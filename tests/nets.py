@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scenes import GEOREF, UTM
 
-from geoseg import ArrayRaster, LandClass, Legend, Pixels
+from geoseg import ArrayRaster, LandClass, Legend
+from geoseg.pixels import Pixels
 from geoseg.stretch import Stretch
 from geoseg.window import Window
 

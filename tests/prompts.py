@@ -13,6 +13,7 @@ from scipy import ndimage
 from geoseg import ArrayRaster
 from geoseg.backends.detections import Detections
 from geoseg.backends.outlining import Cutout
+from geoseg.backends.prompts import Prompt
 
 
 def coloured(ids: np.ndarray, transform: Affine = GEOREF, crs: str | None = UTM) -> ArrayRaster:
@@ -116,3 +117,53 @@ class Outlines:
         rows, cols = place
         mask = ids[place] == counts.argmax()
         return Cutout((cols.start, rows.start, cols.stop, rows.stop), mask, self.quality)
+
+
+@dataclass
+class Knowing:
+    """A segmenter to be asked by hand: it knows what hangs together and has one colour."""
+
+    identity: str = "knowing 1"
+    looks: int = 0
+    asked: list[Prompt] = field(default_factory=list)
+    fail: Exception | None = None
+
+    def ready(self):
+        return self
+
+    def look(self, picture):
+        self.looks += 1
+        if self.fail is not None:
+            raise self.fail
+        return numbers(picture)
+
+    def ask(self, seen, prompt: Prompt, shape):
+        """Return what is pointed at; of a box or a mask what fills most of it."""
+        self.asked.append(prompt)
+        assert seen.shape == shape
+        mask = np.zeros(shape, bool)
+        for (x, y), positive in zip(prompt.points.astype(int), prompt.positive, strict=True):
+            if positive:
+                mask |= self.part(seen, x, y)
+        if not prompt.positive.any():
+            there = prompt.mask
+            if there is None:
+                x0, y0, x1, y1 = np.rint(prompt.box).astype(int)
+                there = np.zeros(shape, bool)
+                there[y0:y1, x0:x1] = True
+            numbers_there = np.bincount(seen[there])
+            numbers_there[0] = 0
+            most = np.argwhere(there & (seen == numbers_there.argmax()))
+            mask = self.part(seen, *most[0][::-1]) if numbers_there.any() else mask
+        for (x, y), positive in zip(prompt.points.astype(int), prompt.positive, strict=True):
+            if not positive:
+                mask &= ~self.part(seen, x, y)
+        places = ndimage.find_objects(mask.astype(int))
+        if not places:
+            return []
+        rows, cols = places[0]
+        return [Cutout((cols.start, rows.start, cols.stop, rows.stop), mask[rows, cols], 0.9)]
+
+    def part(self, seen, x, y):
+        parts, _ = ndimage.label(seen == seen[y, x])
+        return (parts == parts[y, x]) & (seen > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 import transformers as tf
 from segment_anything import SamPredictor
 from torch.nn.functional import interpolate
+
+from geoseg.backends.prompts import Prompt
 
 _MODELS = {
     "sam": (tf.SamModel, tf.SamProcessor),
@@ -76,6 +79,66 @@ def segment_anything(
         multimask_output=not is_box, return_logits=True,
     )  # fmt: skip
     return logits.numpy(), quality.numpy()
+
+
+def pointed_at(
+    name: str, folder: Path, picture: np.ndarray, prompt: Prompt
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ask a model about one object through its makers' own processing.
+
+    Returns (k, row, col) logits in pixels of the picture and (k,) predicted IoU: several for one
+    point alone, else one, as SamPredictor's documentation recommends.
+    """
+    box, mask = prompt.box, prompt.mask
+    if mask is not None and box is None and not len(prompt.points):
+        rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        box = np.array((cols[0], rows[0], cols[-1] + 1, rows[-1] + 1), np.float32)
+    several = box is None and mask is None and len(prompt.points) == 1
+    labels = prompt.positive.astype(int)
+    if name == "segment-anything":
+        predictor = SamPredictor(_own(folder))
+        predictor.set_image(picture)
+        points = {"point_coords": prompt.points, "point_labels": labels} if len(labels) else {}
+        cells = predictor.model.prompt_encoder.mask_input_size[0]
+        low = None if mask is None else _logits(mask, predictor.input_size, cells)[0]
+        logits, quality, _ = predictor.predict(
+            **points, box=box, mask_input=low, multimask_output=several, return_logits=True
+        )
+        return logits, quality
+    model, processor = _loaded(name, folder)
+    points = (
+        {"input_points": [[prompt.points.tolist()]], "input_labels": [[labels.tolist()]]}
+        if len(labels)
+        else {}
+    )
+    boxes = {} if box is None else {"input_boxes": [[box.tolist()]]}
+    given = processor(images=[picture], return_tensors="pt", **points, **boxes)
+    sizes = [given.pop("original_sizes")]
+    padded = "reshaped_input_sizes" in given
+    if padded:
+        sizes.append(given.pop("reshaped_input_sizes"))
+    if mask is not None:
+        # Those that stretch the picture make a large mask small themselves.
+        seen = sizes[1][0].tolist() if padded else [tiny.PIXELS] * 2
+        cells = model.prompt_encoder.image_embedding_size[0] * 4 if padded else tiny.PIXELS
+        given["input_masks"] = torch.from_numpy(_logits(mask, seen, cells))
+    with torch.inference_mode():
+        out = model(**given, multimask_output=several)
+    pad = {"pad_size": processor.image_processor.pad_size} if padded else {}
+    logits = processor.image_processor.post_process_masks(
+        out.pred_masks, *sizes, binarize=False, **pad
+    )
+    return logits[0][0].numpy(), out.iou_scores[0, 0].numpy()
+
+
+def _logits(mask: np.ndarray, seen: Sequence[int], cells: int) -> np.ndarray:
+    """Return a mask as -10 and +10 on the padded input, as (1, 1, cells, cells)."""
+    inside = torch.from_numpy(mask.astype(np.float32))[None, None]
+    whole = torch.zeros(1, 1, tiny.PIXELS, tiny.PIXELS)
+    shown = interpolate(inside, tuple(seen), mode="bilinear", antialias=True)
+    whole[..., : seen[0], : seen[1]] = shown
+    small = interpolate(20 * whole - 10, (cells, cells), mode="bilinear", antialias=True)
+    return small.numpy()
 
 
 @cache

@@ -13,9 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from geoseg import ArrayRaster, Instances, LandClass, Legend, Pixels
+from geoseg import ArrayRaster, Instances, LandClass, Legend
 from geoseg.area import Area
 from geoseg.grid import Grid
+from geoseg.pixels import Pixels
 from geoseg.polygons import outlines
 from geoseg.runs import runs_of
 from geoseg.window import Window

@@ -19,6 +19,7 @@ import geoseg
 from geoseg import cli
 from geoseg.errors import DeviceLostError, TileFailedError
 from geoseg.grid import Grid
+from geoseg.pixels import Pixels
 from geoseg.status import status
 from geoseg.window import Window
 
@@ -58,7 +59,7 @@ class Ill(ByIdentity):
     """How often."""
     marks: Path = Path()
 
-    def answer(self, tile: geoseg.Pixels) -> geoseg.Instances:
+    def answer(self, tile: Pixels) -> geoseg.Instances:
         if tile.window == GRID[BAD].read:
             tries = len(list(self.marks.iterdir()))
             (self.marks / str(tries)).touch()

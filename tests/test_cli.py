@@ -335,6 +335,14 @@ BAD = {
         "--one-class-per-pass does nothing",
     ),
     "not heeded": ((*WATER, "--gsd", "0.5", "--compile"), "does not heed --compile, --gsd"),
+    "cache of bands": ((*WATER, "--cache", "auto"), "'spectral' keeps no embeddings"),
+    "cache of a detector": (
+        (*WATER, "--backend", "owlv2", "--cache", "{folder}/kept"),
+        "--cache does nothing; leave it out",
+    ),
+    "cache size": ((*WATER, "--cache", "auto", "--cache-size", "lots"), "as 4GB or 500MB"),
+    "cache size alone": ((*WATER, "--cache-size", "1GB"), "give that too, as --cache auto"),
+    "cache without a name": ((*WATER, "--cache", ""), "give a folder, or auto"),
     "half precision of a net": (
         (*WATER, "--backend", "csmask", "--precision", "fp16"),
         "'csmask' does not heed --precision",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scenes import ByIdentity, legend, raster
 
 import geoseg
-from geoseg.config import RunConfig, difference
+from geoseg.config import ModelOptions, RunConfig, difference
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.legend import LandClass, Legend
 
@@ -150,3 +151,27 @@ def test_a_difference_names_both_values():
         "c: 3 -> None",
         "d: None -> 4",
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cache": " "}, "--cache ' ': give a folder, or auto for your own cache"),
+        ({"cache": "a\0b"}, "give a folder, or auto"),
+        ({"cache": "auto", "cache_size": "much"}, "--cache-size 'much': give a size on disk"),
+        ({"cache": "auto", "cache_size": 0}, "--cache-size 0: give a size on disk, as 4GB"),
+        ({"cache_size": "1GB"}, "--cache-size says how much --cache may hold; give that too"),
+    ],
+)
+def test_a_cache_has_a_place_and_a_size(options, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        ModelOptions.build(**options)
+
+
+def test_the_folder_of_a_cache_is_the_same_wherever_a_worker_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert ModelOptions(cache="kept").cache == str(tmp_path / "kept")
+    assert ModelOptions(cache="~/kept").cache == str(tmp_path / "home" / "kept")
+    assert ModelOptions(cache="auto", cache_size="1GB").cache_size == 10**9
+    assert ModelOptions.build(**ModelOptions(cache="kept").model_dump()).cache_size == 4 * 10**9

@@ -20,6 +20,7 @@ from scenes import ByIdentity, apart, examples, legend, raster, voronoi
 import geoseg
 from geoseg.errors import GeosegError, OutputError
 from geoseg.export.place import failed_path
+from geoseg.pixels import Pixels
 
 IDS, COUNT = apart(voronoi(24, 44, np.random.default_rng(3)))
 SCENE, THINGS = raster(IDS), legend("object")
@@ -71,7 +72,7 @@ sys.addaudithook(DISK.audit)
 class Failing(ByIdentity):
     """Fails in the first tile."""
 
-    def answer(self, tile: geoseg.Pixels) -> geoseg.Instances:
+    def answer(self, tile: Pixels) -> geoseg.Instances:
         if tile.window.x0 == tile.window.y0 == 0:
             raise RuntimeError("out of luck")
         return super().answer(tile)

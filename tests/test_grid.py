@@ -126,3 +126,21 @@ def test_impossible_grids_are_refused(tile, overlap, words):
     with pytest.raises(ConfigError) as caught:
         Grid(Window(0, 0, 10, 10), tile, overlap)
     assert words in str(caught.value)
+
+
+@examples(200)
+@given(grids(), st.data())
+def test_tiles_are_found_by_place_and_by_window(grid, data):
+    width, height = grid.raster.width, grid.raster.height
+    owner = np.zeros(grid.raster.shape, int)
+    for index, tile in enumerate(grid):
+        owner[tile.core.slices_in(grid.raster)] = index
+    x0, x1 = sorted(data.draw(st.tuples(*[st.integers(-3, width + 3)] * 2)))
+    y0, y1 = sorted(data.draw(st.tuples(*[st.integers(-3, height + 3)] * 2)))
+    inside = Window(x0, y0, x1, y1).intersection(grid.raster)
+    wanted = np.unique(owner[inside.slices_in(grid.raster)]) if inside.area else []
+    assert grid.meeting(Window(x0, y0, x1, y1)) == list(wanted)
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    assert grid.at(x + 0.5, y) == owner[y, x]
+    # The far edge belongs to the last tile.
+    assert grid.at(width, height) == len(grid) - 1

@@ -15,7 +15,8 @@ ROOT = Path(geoseg.__file__).parent
 
 LAYERS = (
     ("errors", "window", "units", "interrupts", "lock", "folder", "progress", "memory"),
-    ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors"),
+    ("frame", "grid", "runs", "legend", "bands", "instances", "config", "area", "vectors",
+     "reviewed"),
     ("access", "archive", "markup", "stamps", "guards", "probe", "offline", "library", "recipe",
      "whereabouts"),
     ("tiff", "sniff", "vrt", "sidecars", "georeference"),
@@ -24,6 +25,7 @@ LAYERS = (
         "scale",
         "raster",
         "overview",
+        "png",
         "reproject",
         "aoi",
         "preflight",
@@ -41,7 +43,8 @@ LAYERS = (
      "nearest"),
     ("executors", "survey", "sieve", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate", "outcome", "plotting", "webmap"),
-    ("run", "status", "convert", "rerun", "analysis", "origin"),
+    ("run", "status", "convert", "dataset", "rerun", "analysis", "origin", "interactive",
+     "reviewing"),
     ("preview", "demo", "qgis", "qgis_profile"),
     ("cli", "cli_accuracy", "cli_change", "cli_evaluate", "cli_export", "cli_models", "cli_options",
      "cli_progress", "cli_qgis", "cli_report", "cli_rerun", "cli_sample", "cli_series", "cli_stats",

@@ -46,7 +46,8 @@ def test_what_is_asked_for_is_kept_in_words_that_can_be_asked_again(tmp_path, mo
     asked = recipe(
         source=["a.tif", Path("/b.tif"), "https://me:pw@host/c.tif?key=SECRET"],
         legend=LEGEND, backend="spectral", boxes="huts.gpkg|layername=b", bands="red=1, nir=2",
-        models=geoseg.ModelOptions(gsd=0.3, offline=True), threshold=0.25, sensor=None,
+        models=geoseg.ModelOptions(gsd=0.3, offline=True, cache="kept", cache_size="1GB"),
+        threshold=0.25, sensor=None,
     ).asked  # fmt: skip
     assert asked == {
         "source": [str(tmp_path / "a.tif"), "/b.tif", "https://host/c.tif"],

@@ -221,6 +221,15 @@ def test_a_file_does_not_open_the_network(folder):
     assert "a file may not open the network; pass --raster with the URL" in said
 
 
+def test_a_file_does_not_say_where_anything_is_kept(folder):
+    source = segment(folder, "map.parquet")
+    brought = {"cache": str(folder / "kept"), "cache_size": 10**9, "offline": False}
+    spoil(source, lambda r: r["asked"].update(models=brought))
+    # With a cache, this backend would be refused.
+    assert rerun(source, means=Means(offline=True)).same == "polygons"
+    assert not (folder / "kept").exists()
+
+
 def test_a_file_does_not_let_a_raster_reach_outside(folder, tmp_path):
     outside = draw(tmp_path / "secret.tif", bands=4, photometric="MINISBLACK")
     page = folder / "page.vrt"

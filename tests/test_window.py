@@ -55,3 +55,11 @@ def test_slices_pick_the_window_out_of_an_array(window, origin):
     outer = FULL.shift(origin, 2 * origin)
     image[window.shift(origin, 2 * origin).slices_in(outer)] = True
     assert {(int(y), int(x)) for y, x in np.argwhere(image)} == pixels(window)
+
+
+@given(windows.filter(lambda w: w.x0 < w.x1 and w.y0 < w.y1), st.integers(0, 2))
+def test_a_margin_is_taken_where_the_raster_goes_on(window, margin):
+    trusted = window.trusted(margin, FULL)
+    for side in ("x0", "y0", "x1", "y1"):
+        moved = abs(getattr(window, side) - getattr(trusted, side))
+        assert moved == (0 if getattr(window, side) == getattr(FULL, side) else margin)

@@ -84,6 +84,8 @@ class BackendInfo:
     """Whether its target takes (weights or None, ModelOptions)."""
     proposes: bool = False
     """Whether a segmenter says of its own accord what it sees: `everything:NAME`."""
+    keeps: bool = False
+    """Whether it can keep what its encoder makes of pictures (ModelOptions.cache)."""
 
 
 _TORCH = ("torch", "torchvision", "transformers")
@@ -102,6 +104,7 @@ def _model(
         role,
         configurable=True,
         proposes=role == "segmenter",
+        keeps=role == "segmenter",
     )
 
 

@@ -4,6 +4,7 @@ spectral                     a backend of its own
 grounding-dino+sam2          a detector and a segmenter: words -> boxes -> masks
 grounding-dino               a detector alone: its boxes are the outlines
 sam2, with boxes             a segmenter whose boxes or points are the user's
+sam2, in a session           a segmenter that is asked by hand
 everything:sam2              a segmenter on a lattice of points: no words
 NAME:WEIGHTS                 with other weights: a folder, a file, OWNER/NAME@REVISION
 """
@@ -18,10 +19,11 @@ from geoseg.backends import Backend, BackendInfo, available, find, make, of_role
 from geoseg.backends.clouds import Cloudless
 from geoseg.backends.everything import Everything
 from geoseg.backends.given import given
+from geoseg.backends.outlining import Interactive
 from geoseg.backends.pictures import View
 from geoseg.backends.prompted import Prompted
 from geoseg.backends.searching import Searching
-from geoseg.config import ModelOptions
+from geoseg.config import OF_THE_USER, ModelOptions
 from geoseg.errors import BackendError
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def load(
         raise BackendError(
             f"backend '{spec}' asks for no words: --one-class-per-pass does nothing; leave it out"
         )
+    _check_kept(spec, options)
     if name == EVERYTHING and not plus:
         return _everything(argument, options, boxes)
     info = find(name)
@@ -75,6 +78,29 @@ def load(
             f"{name if info.proposes else 'sam2'}"
         )
     return _prompted(spec, (first, second), options, boxes)
+
+
+def interactive(spec: str, options: ModelOptions) -> Interactive:
+    """Return the segmenter that a text names, to be asked by hand; not yet ready.
+
+    Raises:
+        BackendError: There is none of this name, or it takes no prompts.
+        MissingDependencyError: It needs an extra that is not installed.
+    """
+    first, plus, _ = _parts(spec)
+    name, argument = _named(first)
+    if plus or name == EVERYTHING or find(name).role != "segmenter":
+        raise BackendError(
+            f"'{spec}' takes no prompts: it does not outline what is pointed at; give a segmenter "
+            f"alone (one of: {', '.join(of_role('segmenter'))})"
+        )
+    made = make(find(name), argument, options)
+    if not isinstance(made, Interactive):
+        raise BackendError(
+            f"'{name}' outlines boxes, but cannot be asked again and again about a picture (it "
+            "lacks look and ask, see geoseg.backends.outlining.Interactive)"
+        )
+    return made
 
 
 def _prompted(
@@ -121,7 +147,7 @@ def _check_heeded(info: BackendInfo, options: ModelOptions) -> None:
         BackendError: Names the options that would do nothing.
     """
     usual = ModelOptions()
-    heeded = {"offline"} | ({"device"} if info.configurable else set())
+    heeded = set(OF_THE_USER) | ({"device"} if info.configurable else set())
     unheard = [
         f"--{name.replace('_', '-')}"
         for name, value in options
@@ -132,6 +158,28 @@ def _check_heeded(info: BackendInfo, options: ModelOptions) -> None:
             f"backend '{info.name}' does not heed {', '.join(unheard)}; leave it out, or choose a "
             "model with --backend"
         )
+
+
+def _check_kept(spec: str, options: ModelOptions) -> None:
+    """Refuse to keep embeddings for a backend that makes none that could be used again.
+
+    Raises:
+        BackendError: It does not.
+    """
+    infos = _infos(spec)
+    if options.cache is not None and infos and not any(info.keeps for info in infos):
+        raise BackendError(
+            f"backend '{spec}' keeps no embeddings: --cache does nothing; leave it out, or use a "
+            "segmenter, as grounding-dino+sam2"
+        )
+
+
+def _infos(spec: str) -> list[BackendInfo]:
+    """Return what is registered under the names in a text."""
+    named = [_named(part) for part in _parts(spec) if part not in ("", "+")]
+    names = [argument if name == EVERYTHING else name for name, argument in named]
+    known = available()
+    return [known[_named(name)[0]] for name in names if name and _named(name)[0] in known]
 
 
 def _parts(spec: str) -> tuple[str, str, str]:
@@ -167,11 +215,7 @@ def _located(part: str) -> str:
 
 def packages(spec: str) -> tuple[str, ...]:
     """Return the modules with which a backend computes, beyond what geoseg itself needs."""
-    named = [_named(part) for part in _parts(spec) if part not in ("", "+")]
-    names = [argument if name == EVERYTHING else name for name, argument in named]
-    known = available()
-    infos = [known[_named(name)[0]] for name in names if name and _named(name)[0] in known]
-    return tuple(sorted({module for info in infos for module in info.requires}))
+    return tuple(sorted({module for info in _infos(spec) for module in info.requires}))
 
 
 def needs_words(spec: str, boxes: Layer | None) -> bool:
@@ -190,4 +234,7 @@ def cloudless(backend: Backend, masker: str | Backend, options: ModelOptions) ->
     Raises:
         BackendError: There is no such backend.
     """
-    return Cloudless(backend, load(masker, options) if isinstance(masker, str) else masker)
+    if isinstance(masker, str):
+        # What is kept is for the backend.
+        masker = load(masker, options.model_copy(update={"cache": None}))
+    return Cloudless(backend, masker)

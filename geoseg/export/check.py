@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 
+from geoseg.export.blob import wkb_of
 from geoseg.export.formats import geo_schema, write_layer
 from geoseg.export.style import STYLES
 from geoseg.export.tally import Given, Rounded, Tally
@@ -191,7 +192,7 @@ def _check_gpkg_layer(db: sqlite3.Connection, given: Given) -> None:
     columns = ", ".join(f'"{c}"' for c in (fields[:-1] if has_shape else fields))
     what = f"{columns}, geom" if has_shape else columns
     rows = db.execute(f'SELECT {what} FROM "{name}"')  # noqa: S608  names are fixed
-    _compare(((*row[:-1], _wkb(row[-1])) if has_shape else row for row in rows), given)
+    _compare(((*row[:-1], wkb_of(row[-1])) if has_shape else row for row in rows), given)
     total = given.rows.count
     counted = db.execute(
         "SELECT feature_count FROM gpkg_ogr_contents WHERE table_name = ?", (name,)
@@ -220,11 +221,6 @@ def _check_places(db: sqlite3.Connection, name: str, given: Given) -> None:
     ).fetchone()
     if total and not np.allclose(np.array(extent, float), given.bounds, rtol=1e-12, atol=0):
         raise LostError(f"the extent of layer {name} is not that of its features")
-
-
-def _wkb(blob: bytes) -> bytes:
-    """Return the WKB in a geometry of a GeoPackage: its header is longer with an envelope."""
-    return blob[8 + (0, 32, 48, 48, 64)[blob[3] >> 1 & 7] :]
 
 
 _STYLE_COLUMNS = (

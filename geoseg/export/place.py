@@ -118,7 +118,7 @@ def check_place(
         raise OutputError(f"output {path} is already there; pass --overwrite to replace it")
     if not path.parent.is_dir():
         raise OutputError(f"output folder {path.parent} does not exist; make it first")
-    _probe(path)
+    check_folder(path)
 
 
 def check_unused(path: Path) -> None:
@@ -165,7 +165,12 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _probe(path: Path) -> None:
+def check_folder(path: Path) -> None:
+    """Refuse a file in whose folder nothing can be written.
+
+    Raises:
+        OutputError: Says why.
+    """
     try:
         # Nameless where the system can: a run that is killed here leaves nothing.
         with tempfile.TemporaryFile(prefix=".geoseg-", dir=path.parent) as file:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 from prompts import Boxes, Outlines
 
 from geoseg import backends
 from geoseg.backends import BackendInfo
-from geoseg.backends.compose import _named, _parts, load, needs_words
+from geoseg.backends.compose import _named, _parts, cloudless, load, needs_words
 from geoseg.backends.prompted import Prompted
 from geoseg.config import ModelOptions
+from geoseg.errors import BackendError
 
 ASKED: list[tuple[str | None, ModelOptions]] = []
 
@@ -34,6 +38,7 @@ def fake(monkeypatch):
         name: BackendInfo(name, f"fake_parts:{function}", name, role=role, configurable=True)
         for name, function, role in (("find", "find", "detector"), ("cut", "cut", "segmenter"))
     }
+    made["keep"] = replace(made["cut"], name="keep", keeps=True)
     monkeypatch.setattr(backends, "BUILT_IN", {**backends.BUILT_IN, **made})
     ASKED.clear()
 
@@ -57,6 +62,28 @@ def test_parts_and_their_weights(fake, spec, weights):  # noqa: ARG001
     assert all(o is options for _, o in ASKED)
     assert made.view.gsd_m == 0.5
     assert (made.segmenter is None) == (len(weights) == 1)
+
+
+@pytest.mark.parametrize("spec", ["everything:keep", "find+keep", "find+keep:w"])
+def test_embeddings_are_kept_where_a_segmenter_makes_some(fake, spec):  # noqa: ARG001
+    load(spec, ModelOptions(cache="auto"))
+    assert ASKED[-1][1].cache == "auto"
+
+
+@pytest.mark.parametrize("spec", ["find", "find+cut", "everything:cut", "spectral", "clipseg"])
+def test_who_keeps_no_embeddings_does_not_pretend_to(fake, spec):  # noqa: ARG001
+    with pytest.raises(BackendError, match=f"{re.escape(spec)}' keeps no embeddings: --cache does"):
+        load(spec, ModelOptions(cache="auto"))
+
+
+def test_an_unknown_name_is_said_to_be_unknown():
+    with pytest.raises(BackendError, match="unknown backend 'sma2'"):
+        load("sma2", ModelOptions(cache="auto"))
+
+
+def test_who_knows_clouds_is_not_asked_to_keep_anything(fake):  # noqa: ARG001
+    backend = load("find+keep", ModelOptions(cache="auto"))
+    cloudless(backend, "spectral", ModelOptions(cache="auto"))
 
 
 def test_a_plus_that_no_name_follows_belongs_to_the_path():

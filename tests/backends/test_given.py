@@ -18,6 +18,7 @@ from geoseg.backends.given import given
 from geoseg.backends.prompted import POINT_CUT, Prompted
 from geoseg.errors import BackendError, GeosegError
 from geoseg.grid import Grid
+from geoseg.pixels import Pixels
 
 IDS = np.zeros((120, 140), np.int32)
 for number, (y, x, h, w) in enumerate(
@@ -114,7 +115,7 @@ def test_boxes_are_cut_to_the_tiles_that_see_them(seed):
         return
     stretch = None
     window = Grid(source.frame.window, 64, 20)[0].read
-    tile = geoseg.Pixels(window, None, np.ones(window.shape, bool), stretch, window, window)
+    tile = Pixels(window, None, np.ones(window.shape, bool), stretch, window, window)
     (found,) = fitted.prompt([tile], [np.zeros((*window.shape, 3), np.uint8)])
     want = shapely.intersection(fitted_boxes := shapely.box(*fitted.boxes.T),
                                 shapely.box(0, 0, window.x1, window.y1))  # fmt: skip

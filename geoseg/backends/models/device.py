@@ -32,6 +32,11 @@ class Device:
     """Whether encoders are compiled."""
 
     @property
+    def kind(self) -> str:
+        """`cpu`, `mps` or `cuda`."""
+        return self.name.partition(":")[0]
+
+    @property
     def precision(self) -> str:
         """`fp32`, `bf16` or `fp16`."""
         return next(name for name, dtype in _DTYPES.items() if dtype == self.autocast)
@@ -40,7 +45,7 @@ class Device:
         """Return a context in which matrix products are made in `autocast`."""
         if self.autocast is None:
             return nullcontext()
-        return torch.autocast(self.name.partition(":")[0], self.autocast)
+        return torch.autocast(self.kind, self.autocast)
 
     def tune(self, part: torch.nn.Module) -> torch.nn.Module:
         """Return an encoder, compiled if that is asked for."""
@@ -52,8 +57,7 @@ class Device:
         In half precision a place in a picture of 1024 px is off by up to a pixel (measured).
         """
         if self.autocast is not None:
-            kind = self.name.partition(":")[0]
-            part.forward = torch.autocast(kind, enabled=False)(part.forward)
+            part.forward = torch.autocast(self.kind, enabled=False)(part.forward)
 
     def send(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a tensor on the device; to CUDA through pinned memory, without waiting."""

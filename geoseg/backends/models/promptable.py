@@ -7,11 +7,13 @@ of the tile, inside their boxes only. Kirillov et al. 2023, arXiv:2304.02643.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,18 +21,19 @@ from torchvision.ops import nms
 
 from geoseg.backends.detections import Detections, Floats, Picture
 from geoseg.backends.interpolation import Step
+from geoseg.backends.models.asking import Asked, Code, Network, Shape, boxed, pointed, said
 from geoseg.backends.models.device import Device, Portions, check_finite, choose
+from geoseg.backends.models.embeddings import Embeddings, folder_of
+from geoseg.backends.models.encoder import Encoder
 from geoseg.backends.models.outlines import room
 from geoseg.backends.models.upsampling import Upsampler, extents, tight, upsampler
 from geoseg.backends.outlining import Cutout
+from geoseg.backends.prompts import Prompt
 from geoseg.backends.weights import Weights, locate
 from geoseg.config import ModelOptions
 from geoseg.window import Window
 
 R = TypeVar("R")
-
-Shape = tuple[int, int]
-"""(rows, cols)."""
 
 PROMPTS = 32
 """Prompts decoded at once, until the device proves too small."""
@@ -41,39 +44,8 @@ the mask between logits -OFFSET and OFFSET, and IoU of boxes beyond which two ar
 the automatic mask generator of segment_anything 1.0."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Code:
-    """What a network has seen in a picture."""
-
-    features: Any
-    """Of the image encoder, on the device, in the family's own terms."""
-    picture: Shape
-    """Size of the picture."""
-    seen: Shape
-    """Size to which the network's input resizes it: prompts are scaled by seen / picture."""
-    canvas: Shape | None
-    """Size of the padded input that masks fill; None where a mask fills the picture itself."""
-
-
-class Network(Protocol):
-    """A loaded network of one family, and how it is spoken to."""
-
-    def encode(self, pictures: Sequence[Picture]) -> list[Code]:
-        """Return what is seen in pictures of one size."""
-        ...
-
-    def decode(self, features: Any, prompts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return coarse masks under prompts.
-
-        Args:
-            features: Of one picture.
-            prompts: (n, 4) boxes, for one mask each, or (n, 2) points, for several each, in pixels
-                of the network's input; on the device.
-
-        Returns:
-            (n, k, row, col) logits, positive inside, and (n, k) predicted IoU.
-        """
-        ...
+_COMPUTING = "torch", "torchvision", "transformers", "timm", "segment-anything", "pillow"
+"""Packages that resize pictures and encode them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +88,11 @@ class Promptable:
         _ = self._network
         return self
 
+    @property
+    def encoded(self) -> int:
+        """Pictures encoded so far; those whose embeddings were kept from before do not count."""
+        return self._encoder.encoded
+
     def take_notes(self) -> tuple[str, ...]:
         """Return, once, what happened since the last call."""
         return self._tiles.take_notes() + self._prompts.take_notes()
@@ -149,15 +126,62 @@ class Promptable:
         """Return the segments under points, each once, that the network is sure of."""
 
         def answer(code: Code, i: int) -> list[Cutout]:
-            ask = partial(self._propose, code, points[i], shapes[i])
-            found = self._prompts(ask, range(len(points[i])))
+            some = partial(self._propose, code, points[i], shapes[i])
+            found = self._prompts(some, range(len(points[i])))
             return _distinct(list(chain.from_iterable(found)))
 
         return self._each(pictures, answer)
 
+    def look(self, picture: Picture) -> Code:
+        """Return what is seen in a picture, encoded or kept from before."""
+        with torch.inference_mode():
+            (code,) = self._tiles(self._encoder, [picture])
+        return code
+
+    def ask(self, seen: Code, prompt: Prompt, shape: Shape) -> list[Cutout]:
+        """Return masks that one object may have, the best first.
+
+        The first is what the predictors of the networks' makers choose for the same prompt; masks
+        without a pixel are left out. Other than in `cut`, a mask may reach beyond its box: someone
+        looks at it. See `asking.said` for what a prompt becomes.
+
+        Args:
+            seen: What `look` returned.
+            prompt: In pixels of the picture.
+            shape: (rows, cols) of the tile the picture shows: what masks are made in.
+        """
+        asked = said(seen, prompt, self._network.grid)
+        if asked is None:
+            return []
+        # What means one thing to the network's makers may yet be meant otherwise.
+        ways = [asked] if asked.several else [asked, replace(asked, several=True)]
+
+        with torch.inference_mode():
+            found = self._prompts(partial(self._candidates, seen, shape), ways)
+        return list(chain.from_iterable(found))
+
     @cached_property
     def _network(self) -> Network:
         return self.kind.load(self.weights, choose(self.options))
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(lambda: self._network, choose(self.options), self._kept())
+
+    def _kept(self) -> Embeddings | None:
+        if self.options.cache is None:
+            return None
+        place = folder_of(self.options.cache)
+        return Embeddings(place, self.options.cache_size, " ".join(self._arithmetic()))
+
+    def _arithmetic(self) -> Iterator[str]:
+        """Say all that the bits of an embedding depend on beside the picture."""
+        device = choose(self.options)
+        yield from (self.weights.family, self.weights.sha256, device.kind, device.precision)
+        yield "compiled" if device.compiles else "plain"
+        for package in _COMPUTING:
+            with suppress(PackageNotFoundError):
+                yield f"{package}-{version(package)}"
 
     @cached_property
     def _tiles(self) -> Portions:
@@ -172,8 +196,7 @@ class Promptable:
 
         def some(which: Sequence[int]) -> list[R]:
             with torch.inference_mode():
-                with choose(self.options).computing():
-                    codes = self._network.encode([pictures[i] for i in which])
+                codes = self._encoder([pictures[i] for i in which])
                 return [answer(code, i) for code, i in zip(codes, which, strict=True)]
 
         done: dict[int, R] = {}
@@ -182,33 +205,44 @@ class Promptable:
             done.update(zip(which, self._tiles(some, which), strict=True))
         return [done[i] for i in range(len(pictures))]
 
-    def _ask(self, code: Code, prompts: Floats) -> tuple[torch.Tensor, Floats]:
-        """Decode prompts in pixels of the picture; single precision, qualities on the host."""
+    def _decode(self, code: Code, asked: Asked) -> tuple[torch.Tensor, Floats]:
+        """Decode prompts; logits in single precision, qualities on the host."""
         device = choose(self.options)
-        (rows, cols), (height, width) = code.seen, code.picture
-        scale = np.array((cols / width, rows / height))
-        scaled = (prompts.reshape(len(prompts), -1, 2) * scale).reshape(prompts.shape)
         with device.computing():
-            logits, quality = self._network.decode(
-                code.features, device.send(torch.from_numpy(scaled.astype(np.float32)))
-            )
+            logits, quality = self._network.decode(code.features, asked.on(device))
         sure: Floats = quality.float().cpu().numpy()
         check_finite(sure)
         return logits.float(), sure
+
+    def _candidates(self, code: Code, shape: Shape, ways: Sequence[Asked]) -> list[list[Cutout]]:
+        """Return the masks of some ways to ask for one object, each way's surest first."""
+        found: list[list[Cutout]] = []
+        for asked in ways:
+            logits, quality = self._decode(code, asked)
+            order = np.argsort(-quality[0], kind="stable").tolist()
+            planes = logits[0, order]
+            up = _upsampler(code, planes, shape)
+            cutouts = (
+                _cutout(up, planes[k], up.reach(samples), quality[0, order[k]])
+                for k, samples in enumerate(extents(planes, 0))
+            )
+            found.append([_bounded(cutout) for cutout in cutouts if cutout])
+        return found
 
     def _cut(
         self, code: Code, prompts: Floats, shape: Shape, which: Sequence[int]
     ) -> list[Cutout | None]:
         """Return the best mask of some boxes, or of some points."""
         asked = prompts[list(which)]
-        logits, quality = self._ask(code, asked)
+        is_box = asked.shape[1] == 4
+        logits, quality = self._decode(code, (boxed if is_box else pointed)(code, asked))
         best = quality.argmax(axis=1)
         planes = logits[torch.arange(len(asked)), torch.from_numpy(best)]
         up = _upsampler(code, planes, shape)
         found: list[Cutout | None] = []
         for k, samples in enumerate(extents(planes, 0)):
             window = up.reach(samples)
-            if asked.shape[1] == 4:
+            if is_box:
                 window = window.intersection(room(asked[k], code.picture, up))
             found.append(_cutout(up, planes[k], window, quality[k, best[k]]))
         return [cutout and _bounded(cutout) for cutout in found]
@@ -217,7 +251,7 @@ class Promptable:
         self, code: Code, points: Floats, shape: Shape, which: Sequence[int]
     ) -> list[list[Cutout]]:
         """Return the segments under some points that are sure and stable."""
-        logits, quality = self._ask(code, points[list(which)])
+        logits, quality = self._decode(code, pointed(code, points[list(which)]))
         found: list[list[Cutout]] = [[] for _ in which]
         point, level = np.nonzero(quality > SURE)
         planes = logits[torch.from_numpy(point), torch.from_numpy(level)]

@@ -6,16 +6,17 @@ are read by the package segment-anything, in a file of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from geoseg.backends.detections import Picture
+from geoseg.backends.models.asking import Asked, Code, Features, grid_of
 from geoseg.backends.models.device import Device
 from geoseg.backends.models.loading import Classes, load, prepared
-from geoseg.backends.models.promptable import Code, Kind, Promptable, promptable
+from geoseg.backends.models.promptable import Kind, Promptable, promptable
 from geoseg.backends.weights import Weights
 from geoseg.config import ModelOptions
 
@@ -33,6 +34,7 @@ class Sam:
     def __init__(self, network: Any, pictures: Any, device: Device) -> None:
         self._network, self._pictures, self._device = network, pictures, device
         prepare(network, device)
+        self.grid = grid_of(network.prompt_encoder)
 
     def encode(self, pictures: Sequence[Picture]) -> list[Code]:
         """Return image embeddings; SAM-HQ decodes early features of the encoder with them."""
@@ -51,11 +53,9 @@ class Sam:
             for i, picture in enumerate(pictures)
         ]
 
-    def decode(
-        self, features: Mapping[str, Any], prompts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def decode(self, features: Features, asked: Asked) -> tuple[torch.Tensor, torch.Tensor]:
         """Return masks and predicted IoU."""
-        return decode(self._network, features, prompts)
+        return decode(self._network, features, asked)
 
 
 def prepare(network: Any, device: Device) -> None:
@@ -65,13 +65,15 @@ def prepare(network: Any, device: Device) -> None:
     device.exact(network.shared_image_embedding)
 
 
-def decode(
-    network: Any, features: Mapping[str, Any], prompts: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ask a network of transformers: boxes for one mask each, points for three each."""
-    is_box = prompts.shape[1] == 4
-    asked = {"input_boxes": prompts[None]} if is_box else {"input_points": prompts[None, :, None]}
-    out = network(**features, **asked, multimask_output=not is_box)
+def decode(network: Any, features: Features, asked: Asked) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ask a network of transformers, for which all prompts are of one picture of a batch."""
+    given = {
+        "input_points": asked.points,
+        "input_labels": asked.labels,
+        "input_boxes": asked.boxes,
+    }
+    prompts = {name: tensor[None] for name, tensor in given.items() if tensor is not None}
+    out = network(**features, **prompts, input_masks=asked.masks, multimask_output=asked.several)
     return out.pred_masks[0], out.iou_scores[0]
 
 

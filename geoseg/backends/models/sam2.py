@@ -7,16 +7,17 @@ arXiv:2501.07256.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from geoseg.backends.detections import Picture
+from geoseg.backends.models.asking import Asked, Code, Features, grid_of
 from geoseg.backends.models.device import Device
 from geoseg.backends.models.loading import Classes, load, prepared
-from geoseg.backends.models.promptable import Code, Kind, Promptable, promptable
+from geoseg.backends.models.promptable import Kind, Promptable, promptable
 from geoseg.backends.models.sam import decode, prepare
 from geoseg.backends.weights import Weights
 from geoseg.config import ModelOptions
@@ -39,6 +40,7 @@ class Sam2:
     def __init__(self, network: Any, pictures: Any, device: Device) -> None:
         self._network, self._pictures, self._device = network, pictures, device
         prepare(network, device)
+        self.grid = grid_of(network.prompt_encoder)
 
     def encode(self, pictures: Sequence[Picture]) -> list[Code]:
         """Return image embeddings on several levels."""
@@ -54,11 +56,9 @@ class Sam2:
             for i, picture in enumerate(pictures)
         ]
 
-    def decode(
-        self, features: Mapping[str, Any], prompts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def decode(self, features: Features, asked: Asked) -> tuple[torch.Tensor, torch.Tensor]:
         """Return masks and predicted IoU."""
-        return decode(self._network, features, prompts)
+        return decode(self._network, features, asked)
 
 
 def _load(weights: Weights, device: Device) -> Sam2:

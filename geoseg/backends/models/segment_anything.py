@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from segment_anything.modeling import (
@@ -21,8 +20,9 @@ from segment_anything.modeling import (
 from segment_anything.utils.transforms import ResizeLongestSide
 
 from geoseg.backends.detections import Picture
+from geoseg.backends.models.asking import Asked, Code, Features, grid_of
 from geoseg.backends.models.device import Device
-from geoseg.backends.models.promptable import Code, Kind, Promptable, promptable
+from geoseg.backends.models.promptable import Kind, Promptable, promptable
 from geoseg.backends.weights import Weights
 from geoseg.config import ModelOptions
 from geoseg.errors import BackendError
@@ -46,6 +46,7 @@ class SegmentAnything:
         network.image_encoder = device.tune(network.image_encoder)
         device.exact(network.prompt_encoder)
         device.exact(network.prompt_encoder.pe_layer)
+        self.grid = grid_of(network.prompt_encoder)
 
     def encode(self, pictures: Sequence[Picture]) -> list[Code]:
         """Return image embeddings."""
@@ -56,25 +57,23 @@ class SegmentAnything:
         rows, cols = given[0].shape[1:]
         canvas = (self._side, self._side)
         return [
-            Code(features[i : i + 1], picture.shape[:2], (rows, cols), canvas)
+            Code({"image_embeddings": features[i : i + 1]}, picture.shape[:2], (rows, cols), canvas)
             for i, picture in enumerate(pictures)
         ]
 
-    def decode(self, features: Any, prompts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def decode(self, features: Features, asked: Asked) -> tuple[torch.Tensor, torch.Tensor]:
         """Return masks and predicted IoU."""
-        is_box = prompts.shape[1] == 4
-        inside = torch.ones(len(prompts), 1, dtype=torch.int, device=prompts.device)
         sparse, dense = self._network.prompt_encoder(
-            points=None if is_box else (prompts[:, None], inside),
-            boxes=prompts if is_box else None,
-            masks=None,
+            points=None if asked.points is None else (asked.points, asked.labels),
+            boxes=asked.boxes,
+            masks=asked.masks,
         )
         masks, quality = self._network.mask_decoder(
-            image_embeddings=features,
+            **features,
             image_pe=self._network.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
-            multimask_output=not is_box,
+            multimask_output=asked.several,
         )
         return masks, quality
 

@@ -15,6 +15,7 @@ import torch
 
 import geoseg
 from geoseg import LandClass, Legend, cli
+from geoseg.backends.models import sam2
 from geoseg.config import ModelOptions
 from geoseg.demo import sample_tile
 from geoseg.errors import ResumeMismatchError
@@ -110,6 +111,27 @@ def test_other_weights_do_not_continue_a_run(pair, saved, tmp_path):
     other = f"grounding-dino:{saved('grounding-dino')}+sam2:{saved('sam2')}"
     with pytest.raises(ResumeMismatchError, match="backend: "):
         segment(other, out, overwrite=True)
+
+
+def test_a_run_with_embeddings_kept_encodes_nothing_and_makes_the_same_map(
+    saved, tmp_path, monkeypatch
+):
+    looked = []
+    encode = sam2.Sam2.encode
+    monkeypatch.setattr(sam2.Sam2, "encode", lambda net, p: looked.append(len(p)) or encode(net, p))
+    spec, kept = f"everything:sam2:{saved('sam2')}", tmp_path / "kept"
+    keeping = CPU.model_copy(update={"cache": str(kept)})
+    maps = [tmp_path / f"{name}.gpkg" for name in ("without", "cold", "warm")]
+    counts = []
+    for out, models in zip(maps, (CPU, keeping, keeping), strict=True):
+        looked.clear()
+        geoseg.segment(
+            sample_tile(TREES), out=out, backend=spec, models=models, threshold=0.0, **CUT
+        )
+        counts.append(sum(looked))
+    assert counts[0] == counts[1] == len(list(kept.iterdir())) > 1
+    assert counts[2] == 0
+    assert len({out.read_bytes() for out in maps}) == 1
 
 
 def test_a_detector_alone_gives_boxes_and_their_outlines_lie_within(saved):

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import pickle
-from functools import cache
 from math import ceil
 
 import numpy as np
 import pytest
 import references
 import torch
+from segmenters import CPU, FAMILIES, UNSURE, full
 
 from geoseg.backends.detections import Detections
 from geoseg.backends.models import promptable, sam, sam2
+from geoseg.backends.models.asking import Code
 from geoseg.backends.models.device import Device
-from geoseg.backends.models.promptable import Code, Kind, Promptable
+from geoseg.backends.models.promptable import Kind, Promptable
 from geoseg.backends.weights import Weights
 from geoseg.config import ModelOptions
 from geoseg.errors import BackendError
 
-FAMILIES = {
-    "sam": sam.sam,
-    "sam-hq": sam.sam_hq,
-    "sam2": sam2.sam2,
-    "sam2-video": sam2.sam2,
-    "edgetam": sam2.edgetam,
-    "sam3-tracker": sam2.sam3_tracker,
-    "segment-anything": sam.sam,
-}
-
 SHAPES = ((61, 83), (64, 64), (40, 97), (61, 83))
-
-UNSURE = 1e-4
-"""Logits nearer to the threshold may fall on either side of it."""
-
-CPU = ModelOptions(device="cpu")
 
 
 def pictures():
@@ -53,30 +39,9 @@ def prompts(shape, seed=0):
     return Detections(boxes[order], np.zeros(8, np.int32), np.full(8, np.nan, np.float32))
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request):
-    return request.param
-
-
-@pytest.fixture(scope="session")
-def ready(saved):
-    """Return a family's segmenter, loaded once."""
-    return cache(lambda family: FAMILIES[family](str(saved(family)), CPU))
-
-
 @pytest.fixture
 def segmenter(family, ready):
     return ready(family)
-
-
-def full(cutout, shape):
-    mask = np.zeros(shape, bool)
-    if cutout is not None:
-        x0, y0, x1, y1 = cutout.box
-        mask[y0:y1, x0:x1] = cutout.mask
-        edges = (cutout.mask[0], cutout.mask[-1], cutout.mask[:, 0], cutout.mask[:, -1])
-        assert all(edge.any() for edge in edges), "not cropped to its pixels"
-    return mask
 
 
 def check(cutout, logits, quality, near=None, far=None):
@@ -190,13 +155,14 @@ class Small:
 
     def encode(self, pictures):
         self.hold(len(pictures), 0)
-        return [Code(None, p.shape[:2], p.shape[:2], None) for p in pictures]
+        return [Code({}, p.shape[:2], p.shape[:2], None) for p in pictures]
 
-    def decode(self, _features, prompts):
-        self.hold(len(prompts), 1)
-        planes = torch.full((len(prompts), 1, 8, 8), -1.0)
+    def decode(self, _features, asked):
+        count = len(asked.boxes)
+        self.hold(count, 1)
+        planes = torch.full((count, 1, 8, 8), -1.0)
         planes[:, :, 2:6, 2:6] = 1
-        return planes, torch.full((len(prompts), 1), 0.9)
+        return planes, torch.full((count, 1), 0.9)
 
     def hold(self, count, which):
         self.tried.append((which, count))
@@ -254,7 +220,10 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path):
 
 def test_nothing_is_where_every_logit_is_negative(tmp_path):
     segmenter, device = small(tmp_path)
-    device.decode = lambda _f, p: (torch.full((len(p), 1, 8, 8), -1.0), torch.ones(len(p), 1))
+    device.decode = lambda _f, p: (
+        torch.full((len(p.boxes), 1, 8, 8), -1.0),
+        torch.ones(len(p.boxes), 1),
+    )
     assert ask(segmenter, 1, 2) == [[None, None]]
 
 
@@ -268,7 +237,7 @@ def test_an_answer_that_is_no_number_does_not_pass_for_nothing(tmp_path):
 
 def test_a_mask_that_leaks_is_cut_a_little_beyond_its_box(tmp_path):
     segmenter, device = small(tmp_path)
-    device.decode = lambda _f, p: (torch.ones(len(p), 1, 8, 8), torch.ones(len(p), 1))
+    device.decode = lambda _f, p: (torch.ones(len(p.boxes), 1, 8, 8), torch.ones(len(p.boxes), 1))
     shown, box = np.zeros((160, 160, 3), np.uint8), np.array([[60, 80, 100, 100]], np.float32)
     asked = Detections(box, np.zeros(1, np.int32), np.ones(1, np.float32))
     ((cutout,),) = segmenter.cut([shown], [asked], [(160, 160)])

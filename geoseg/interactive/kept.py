@@ -1,0 +1,128 @@
+"""Where are the objects that were accepted? In a GeoPackage, from the moment they are."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg import reviewed
+from geoseg.errors import ConfigError, MapError
+from geoseg.export import check_output
+from geoseg.export.edit import Editor, create
+from geoseg.export.table import COLUMNS, LAYER
+from geoseg.frame import Frame
+from geoseg.interactive.outline import Outline
+from geoseg.legend import LandClass, Legend
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a new file says of how it was made."""
+
+    facts: Mapping[str, Any]
+    """Identity of raster and segmenter."""
+    models: Sequence[Mapping[str, Any]]
+    """Of each model: source, revision, digest and licence of its weights."""
+    words: Mapping[str, Any]
+    """What was asked for, of `recipe.words_of`."""
+
+
+class Kept:
+    """Accepted objects of one raster. The file is made when the first is."""
+
+    def __init__(self, path: Path, frame: Frame, made: Made) -> None:
+        """Continue a file, or begin one.
+
+        Args:
+            path: The file, .gpkg.
+            frame: The raster's.
+            made: What a new file says of how it was made.
+
+        Raises:
+            ConfigError: Another ending.
+            MapError: The file is no map of geoseg, or of another raster.
+            OutputError: It cannot be written.
+        """
+        self.path, self._frame, self._made = path, frame, made
+        self._editor: Editor | None = None
+        if path.suffix.lower() != ".gpkg":
+            raise ConfigError(f"out={path}: objects are kept in a GeoPackage; give a .gpkg")
+        if not path.exists():
+            check_output(path, overwrite=False, crs=frame.crs)
+            return
+        self._editor = Editor(path)
+        if self._editor.frame != frame:
+            self._editor.close()
+            raise MapError(
+                f"{path} is of another raster: its pixel grid is not that of this one; give "
+                "another out=FILE.gpkg"
+            )
+
+    @property
+    def classes(self) -> tuple[LandClass, ...]:
+        """The classes so far."""
+        return () if self._editor is None else self._editor.legend.classes
+
+    def add(self, outline: Outline, land_class: LandClass) -> int:
+        """Keep an object and return its id.
+
+        Raises:
+            OutputError: The file cannot be written now.
+        """
+        if self._editor is None:
+            made, legend = self._made, Legend(classes=(land_class,))
+            create(
+                self.path,
+                self._frame,
+                legend,
+                facts=made.facts,
+                models=made.models,
+                words=made.words,
+            )
+            self._editor = Editor(self.path)
+        self._editor.ensure_class(land_class)
+        said = ("accepted", getpass.getuser(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        values = (
+            land_class.name,
+            outline.score,
+            outline.area_ha,
+            outline.perimeter_m,
+            outline.n_tiles,
+            outline.seam_iou,
+        )
+        columns = {
+            **dict(zip(COLUMNS[1:], values, strict=True)),
+            **dict(zip(reviewed.COLUMNS, said, strict=True)),
+        }
+        return self._editor.add(columns, outline.geometry)
+
+    def remove(self, number: int) -> None:
+        """Take an object out again.
+
+        Raises:
+            MapError: It is not there any more.
+            OutputError: The file cannot be written now.
+        """
+        if self._editor is not None:
+            self._editor.remove(number)
+
+    def features(self) -> gpd.GeoDataFrame:
+        """Return the objects: the columns of a map, those of reviews, and geometry."""
+        import geopandas as gpd
+
+        if self._editor is None:
+            names = [*COLUMNS, *reviewed.COLUMNS, "geometry"]
+            return gpd.GeoDataFrame(columns=names, geometry="geometry", crs=self._frame.crs)
+        return gpd.read_file(self.path, layer=LAYER)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._editor is not None:
+            self._editor.close()

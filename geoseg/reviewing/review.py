@@ -1,0 +1,382 @@
+"""What is a review? One polygon after the other, and what somebody says of it, kept at once."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Self
+
+import shapely
+
+from geoseg.analysis.classed import check_names
+from geoseg.errors import ConfigError, MapError, MissingDependencyError, RasterError
+from geoseg.export.by_hand import measures
+from geoseg.export.edit import GEOMETRY, Editor
+from geoseg.export.read import open_map
+from geoseg.legend import LandClass
+from geoseg.origin import check_grid, open_origin
+from geoseg.raster import RasterReader
+from geoseg.reviewed import check_only, keeps
+from geoseg.reviewing.queue import COLUMNS, Queue, check_order
+from geoseg.reviewing.redrawn import redrawn
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A polygon that is looked at."""
+
+    id: int
+    """Its id in the map."""
+    cls: str | None
+    """Name of its class; None where an edit left none."""
+    score: float | None
+    """0..1; None of what somebody drew."""
+    area_ha: float | None
+    """Area on the ellipsoid in hectares; None without a CRS."""
+    perimeter_m: float | None
+    """Length of all rings in metres; None without a CRS."""
+    review: str | None
+    """`accepted`, `rejected`, `edited`, or None: nothing is said yet."""
+    reviewed_by: str | None
+    """Who said so."""
+    reviewed_at: str | None
+    """When, UTC, ISO 8601."""
+    geometry: shapely.MultiPolygon
+    """Its outline, in the CRS of the map."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What was done, as far as it is needed to take it back."""
+
+    id: int
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+class Review:
+    """A map that is reviewed; see `geoseg.review`. A context manager, and a widget in notebooks."""
+
+    def __init__(
+        self,
+        editor: Editor,
+        raster: RasterReader | None,
+        *,
+        by: str,
+        order: str,
+        only: str | None,
+        model: str,
+    ) -> None:
+        """Use `geoseg.review`."""
+        self.path = editor.path
+        """The map."""
+        self.raster = raster
+        """Its raster, to look at; None where it is not at hand."""
+        self._editor, self._by, self._order, self._only = editor, by, order, only
+        self._model = model
+        self._session: Any = None
+        self._done: list[_Decision] = []
+        self._queue = Queue([], order)
+        self._load()
+        self._queue.to_open()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; what was decided is in it."""
+        self._editor.close()
+
+    def __repr__(self) -> str:
+        """Tell how far it is."""
+        said = ", ".join(f"{count} {state}" for state, count in self.counts.items())
+        return f"<review of {self.path}: {said}>"
+
+    def _repr_mimebundle_(self, **wanted: Any) -> Any:
+        """Show the map in a notebook; a line where there is no widget."""
+        try:
+            return self.map()._repr_mimebundle_(**wanted)
+        except MissingDependencyError as error:
+            return {"text/plain": f"{self!r} ({error})"}
+
+    def map(self) -> Any:
+        """Return a widget for notebooks: the polygon over its raster, and a key for each decision.
+
+        Raises:
+            MissingDependencyError: The map widget is not installed.
+        """
+        return import_module("geoseg.reviewing.panel").panel(self)
+
+    # ------------------------------------------------------------------------------- looking
+
+    @property
+    def current(self) -> Candidate | None:
+        """The polygon that is looked at, as it is in the file now; None when none is open."""
+        self._refresh()
+        number = self._queue.current
+        if number is None:
+            return None
+        row, outline = self._editor.look(number)
+        return Candidate(**asdict(row), geometry=outline)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many polygons are `accepted`, `rejected`, `edited` and `open`."""
+        self._refresh()
+        return self._queue.counts()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of the map, in the order of its legend."""
+        return tuple(c.name for c in self._editor.legend.classes)
+
+    @property
+    def crs(self) -> str | None:
+        """WKT of the CRS of the map, or None."""
+        return self._editor.frame.crs
+
+    @property
+    def session(self) -> Any:
+        """A `geoseg.Session` on the raster, whose outlines can be given to `redraw`.
+
+        It is made when it is first asked for.
+
+        Raises:
+            MapError: The raster is not at hand.
+        """
+        if self._session is None:
+            if self.raster is None:
+                # Says why it is not.
+                self.raster = open_origin(open_map(self.path))
+            make = import_module("geoseg.interactive.session").Session
+            self._session = make(self.raster, model=self._model)
+        return self._session
+
+    def next(self) -> Candidate | None:
+        """Look at the next polygon in the order, whatever was said of it; stays at the last."""
+        self._refresh()
+        self._queue.step(1)
+        return self.current
+
+    def previous(self) -> Candidate | None:
+        """Look at the polygon before in the order; stays at the first."""
+        self._refresh()
+        self._queue.step(-1)
+        return self.current
+
+    def go(self, number: int) -> Candidate | None:
+        """Look at the polygon of an id.
+
+        Raises:
+            MapError: It is not in this review.
+        """
+        self._refresh()
+        place = self._queue.place(number)
+        if place is None:
+            raise MapError(f"{self.path} has no polygon {number} that is reviewed here")
+        self._queue.at = place
+        return self.current
+
+    # ------------------------------------------------------------------------------ deciding
+
+    def accept(self) -> Candidate | None:
+        """Say that the polygon is right.
+
+        As every decision, it is on the disk when this returns; the next open polygon is looked at.
+
+        Returns:
+            That polygon; None where none is open.
+
+        Raises:
+            MapError: No polygon is looked at, or another program deleted it.
+            OutputError: The file cannot be written now; the same can be said again.
+        """
+        return self._decide("accepted")
+
+    def reject(self) -> Candidate | None:
+        """Say that the polygon is wrong: it stays in the file, and `only` leaves it out.
+
+        Raises:
+            GeosegError: As `accept`.
+        """
+        return self._decide("rejected")
+
+    def relabel(self, name: str) -> Candidate | None:
+        """Give the polygon another class, of the legend or new to it.
+
+        Raises:
+            ConfigError: No class can be called so.
+            GeosegError: As `accept`.
+        """
+        try:
+            wanted = LandClass(name=name)
+        except ValueError as error:
+            raise ConfigError(f"'{name}' is no name of a class") from error
+        check_names([wanted.name], "relabel")
+        self._here()
+        self._editor.ensure_class(wanted)
+        return self._decide("edited", {"class": wanted.name})
+
+    def redraw(self, polygon: shapely.Geometry, crs: Any = None) -> Candidate | None:
+        """Give the polygon another outline; area and perimeter are measured anew.
+
+        Args:
+            polygon: (Multi)polygon. It is kept as it is, and not moved to pixels.
+            crs: Its CRS, as `"EPSG:4326"`; that of the map where None.
+
+        Raises:
+            ConfigError: It encloses no ground, or lies off the raster.
+            GeosegError: As `accept`.
+        """
+        frame = self._editor.frame
+        shape = redrawn(polygon, crs, frame)
+        return self._decide("edited", {GEOMETRY: shape, **measures(shape, frame)})
+
+    def reopen(self) -> Candidate | None:
+        """Take back what was said of the polygon, not its outline or class; stays there.
+
+        Raises:
+            GeosegError: As `accept`.
+        """
+        return self._decide(None)
+
+    def undo(self) -> Candidate | None:
+        """Take back the last decision of this review, and look at its polygon; or do nothing.
+
+        Raises:
+            MapError: Another program changed that polygon since, or deleted it; this decision stays
+                and is not asked for again.
+            OutputError: The file cannot be written now; the same can be asked for again.
+        """
+        self._refresh()
+        if not self._done:
+            return self.current
+        last = self._done[-1]
+        try:
+            self._editor.exchange(last.id, last.before, left=last.after)
+        except MapError:
+            self._done.pop()
+            raise
+        self._done.pop()
+        self._queue.say(last.id, last.before["review"])
+        self._queue.at = self._queue.place(last.id)
+        return self.current
+
+    def _decide(
+        self, state: str | None, columns: Mapping[str, Any] | None = None
+    ) -> Candidate | None:
+        number = self._here()
+        marks = {"review": state, "reviewed_by": None, "reviewed_at": None}
+        if state is not None:
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            marks |= {"reviewed_by": self._by, "reviewed_at": now}
+        before, after = self._editor.exchange(number, {**(columns or {}), **marks})
+        self._done.append(_Decision(number, before, after))
+        self._queue.say(number, state)
+        if state is not None:
+            self._queue.to_open()
+        return self.current
+
+    def _here(self) -> int:
+        looked = self._queue.current
+        self._refresh()
+        number = self._queue.current
+        if number is None:
+            raise MapError(f"no polygon of {self.path} is looked at: all are reviewed; go(id) does")
+        if number != looked:
+            raise MapError(
+                f"{self.path} has no feature {looked} any more: another program deleted it; "
+                f"{number} is next"
+            )
+        return number
+
+    def _refresh(self) -> None:
+        """Take notice of what another program, as QGIS, did to the file."""
+        if self._editor.refresh():
+            self._load()
+
+    def _load(self) -> None:
+        """Read what there is, and stay where we are, or go on from there."""
+        old = self._queue
+        mine = set(old.ids.tolist())
+        rows = [
+            row
+            for row in self._editor.table(*COLUMNS)
+            # What was rejected here stays in sight, so that it can be taken back.
+            if row[0] in mine or keeps(row[-1], self._only)
+        ]
+        self._queue = Queue(rows, self._order)
+        if old.current is not None:
+            self._queue.at = self._queue.place(old.current)
+            if self._queue.at is None:
+                self._queue.to_open()
+
+
+def review(
+    path: str | Path,
+    raster: str | Path | RasterReader | None = None,
+    *,
+    by: str | None = None,
+    order: str = "score",
+    only: str | None = None,
+    model: str = "grow",
+) -> Review:
+    """Go through the polygons of a map, and say of each what it is worth.
+
+    What is said stands in the columns `review`, `reviewed_by` and `reviewed_at` of the map's own
+    layer; `--only accepted` and `--only kept` of other commands heed it. QGIS may have the file
+    open, too: what it adds, deletes or moves is taken as it is.
+
+    Args:
+        path: A GeoPackage that geoseg wrote.
+        raster: The raster of the map, to look at; where None, that which the map names, if it is
+            at hand.
+        by: Who reviews; the name of the login where None.
+        order: `score` (lowest first), `id`, or `area` (largest first).
+        only: `accepted` or `kept`: go through those alone.
+        model: What outlines an object that is clicked at, where `session` is asked for.
+
+    Raises:
+        MapError: It is no GeoPackage of geoseg, or the raster is of another place.
+        OutputError: The file is read-only, or being written by another program.
+        ConfigError: `order` or `only` is not known.
+        RasterError: The raster cannot be opened.
+    """
+    check_order(order)
+    check_only(only)
+    editor = Editor(Path(path))
+    try:
+        return Review(
+            editor,
+            _raster(Path(path), raster),
+            by=by or getpass.getuser(),
+            order=order,
+            only=only,
+            model=model,
+        )
+    except BaseException:
+        editor.close()
+        raise
+
+
+def _raster(path: Path, raster: str | Path | RasterReader | None) -> RasterReader | None:
+    """Return the raster of a map, opened and checked; None where nobody says it, and it is gone."""
+    found = open_map(path)
+    if raster is None:
+        try:
+            return open_origin(found)
+        except (MapError, RasterError):
+            return None
+    if isinstance(raster, str | Path):
+        return open_origin(found, str(raster))
+    check_grid(found, raster, "the raster")
+    return raster

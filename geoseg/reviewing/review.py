@@ -6,7 +6,6 @@ import getpass
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -118,7 +117,9 @@ class Review:
         Raises:
             MissingDependencyError: The map widget is not installed.
         """
-        return import_module("geoseg.reviewing.panel").panel(self)
+        from geoseg.reviewing.panel import panel
+
+        return panel(self)
 
     # ------------------------------------------------------------------------------- looking
 

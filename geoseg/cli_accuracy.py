@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from geoseg.cli_export import MapFile
-from geoseg.cli_options import Column, Json, Overwrite, Quiet
+from geoseg.cli_options import Column, Json, Only, Overwrite, Quiet
 from geoseg.cli_progress import say
 from geoseg.cli_sample import MapRaster
 from geoseg.offline import harden, load_vectors
@@ -37,6 +37,7 @@ def accuracy(
         ),
     ] = None,
     column: Column = "class",
+    only: Only = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -45,12 +46,19 @@ def accuracy(
     harden(source, points, raster)
     load_vectors()
     from geoseg.analysis.assess import accuracy as assess
-    from geoseg.analysis.classed import missing, open_classed
+    from geoseg.analysis.classed import missing
     from geoseg.analysis.tables import as_csv, check_table, save, save_json
 
     if out is not None:
         check_table(out, [str(source), points], overwrite=overwrite)
-    found = assess(source, points, reference_column=reference_column, raster=raster, column=column)
+    found = assess(
+        source,
+        points,
+        reference_column=reference_column,
+        raster=raster,
+        column=column,
+        only=only,
+    )
     if out is not None and out.suffix.lower() == ".json":
         save_json(_facts(found), out)
     elif out is not None:
@@ -66,7 +74,7 @@ def accuracy(
         say(f"overall accuracy {found.overall:.3f} ± {found.overall_ci95:.3f} (95 %)")
     for note in found.notes:
         say(note)
-    lost = missing(open_classed(source, "MAP", column=column))
+    lost = missing(source)
     if lost:
         say(f"error: {lost} tiles failed and are missing from {source}")
     if lost or found.empty:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geoseg import interrupts
-from geoseg.cli_options import Json, Overwrite, Quiet, WatchStdin
+from geoseg.cli_options import Json, Only, Overwrite, Quiet, WatchStdin
 from geoseg.cli_progress import say
 from geoseg.errors import ConfigError
 from geoseg.offline import harden, load_vectors
@@ -62,6 +62,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", help="Table: .csv, .json  [default: CSV on stdout]")
     ] = None,
+    only: Only = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     watch_stdin: WatchStdin = False,
@@ -82,12 +83,13 @@ def evaluate(
         map_,
         reference,
         column=class_column,
-        only=class_,
+        class_name=class_,
         match=_matches(match),
         aoi=aoi,
         iou=iou,
         boundary=boundary,
         seam_px=seam,
+        only=only,
     )
     if out is not None and out.suffix.lower() == ".json":
         save_json(found.nested(), out)

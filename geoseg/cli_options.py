@@ -107,6 +107,12 @@ CloudsOfRasters = Annotated[
     str | None,
     typer.Option("--mask-clouds", help="For rasters: backend that knows cloud and shadow: csmask"),
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only", help="Of a reviewed map: accepted (as is, or edited), or kept (all but rejected)"
+    ),
+]
 Column = Annotated[str, typer.Option("--column", help="Column of the classes in layers of others")]
 
 

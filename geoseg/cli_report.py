@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geoseg.cli_export import MapFile
-from geoseg.cli_options import Overwrite, Quiet
+from geoseg.cli_options import Only, Overwrite, Quiet
 from geoseg.offline import harden, load_vectors
 
 
@@ -48,6 +48,7 @@ def report(
     picture: Annotated[
         bool, typer.Option("--picture/--no-picture", help="Draw the map over its raster")
     ] = True,
+    only: Only = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -66,6 +67,7 @@ def report(
         raster=raster,
         picture=picture,
         overwrite=overwrite,
+        only=only,
     )
     if not quiet:
         print(f"report in {made.path}", file=sys.stderr)  # noqa: T201

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from geoseg.cli_export import MapFile
-from geoseg.cli_options import Column, Overwrite, Quiet
+from geoseg.cli_options import Column, Only, Overwrite, Quiet
 from geoseg.cli_progress import say
 from geoseg.errors import ConfigError
 from geoseg.offline import harden, load_vectors
@@ -53,13 +53,14 @@ def sample(
     seed: Annotated[int, typer.Option("--seed", help="The same draws the same points")] = 0,
     raster: MapRaster = None,
     column: Column = "class",
+    only: Only = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw a stratified random sample of a map, to be looked at."""
     harden(source, raster, strata)
     load_vectors()
-    from geoseg.analysis.classed import missing, open_classed
+    from geoseg.analysis.classed import missing
     from geoseg.analysis.design import Plan
     from geoseg.analysis.design import sample as draw
     from geoseg.analysis.form import save_sample
@@ -67,17 +68,18 @@ def sample(
 
     check_table(out, [str(source), strata], overwrite=overwrite, kinds=(".gpkg",))
     plan = Plan(n, allocation, target_se, _accuracies(expected), min_per_class, seed)
-    found = draw(source, plan, strata=strata, raster=raster, column=column)
+    found = draw(source, plan, strata=strata, raster=raster, column=column, only=only)
     save_sample(found, out)
     if not quiet:
         for row in found.design.strata.itertuples():
             area = "" if row.area_ha != row.area_ha else f"{row.area_ha:14.1f} ha"
             say(f"{row.stratum:24}{area} {100 * row.share:6.2f} %{row.points:6} points")
+        next_ = ("accuracy", str(source), str(out), *(() if only is None else ("--only", only)))
         say(
             f"{len(found.points)} points in {out}: fill 'reference' by what is there, not by the "
-            f"map; then geoseg {shlex.join(('accuracy', str(source), str(out)))}"
+            f"map; then geoseg {shlex.join(next_)}"
         )
-    lost = missing(open_classed(source, "MAP", column=column))
+    lost = missing(source)
     if lost:
         say(f"error: {lost} tiles failed and are missing from {source}: they count as unmapped")
         raise typer.Exit(1)

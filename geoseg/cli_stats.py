@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from geoseg.cli_export import MapFile
-from geoseg.cli_options import Column, Json, Overwrite, Quiet
+from geoseg.cli_options import Column, Json, Only, Overwrite, Quiet
 from geoseg.offline import harden, load_vectors
 
 
@@ -41,6 +41,7 @@ def stats(
         typer.Option("--out", help=".csv, .json, with zones .gpkg  [default: CSV on stdout]"),
     ] = None,
     column: Column = "class",
+    only: Only = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,7 +49,7 @@ def stats(
     """Measure areas and patches of a map, by class and zone; shares are of the whole raster."""
     harden(source, zones)
     load_vectors()
-    from geoseg.analysis.classed import missing, open_classed
+    from geoseg.analysis.classed import missing
     from geoseg.analysis.landscape import ZONE
     from geoseg.analysis.landscape import stats as measure
     from geoseg.analysis.tables import as_csv, check_table, records, save
@@ -58,14 +59,14 @@ def stats(
         shapes = zones is not None and (by is None or ZONE in by)
         kinds = (".csv", ".json", *((".gpkg",) if shapes else ()))
         check_table(out, read, overwrite=overwrite, kinds=kinds)
-    table = measure(source, zones, by=by, zone_column=zone_column, column=column)
+    table = measure(source, zones, by=by, zone_column=zone_column, column=column, only=only)
     if out is not None:
         save(table, out, "areas")
     if as_json:
         print(json.dumps({"rows": records(table)}))  # noqa: T201
     elif out is None:
         print(as_csv(table), end="")  # noqa: T201
-    lost = missing(open_classed(source, "MAP", column=column))
+    lost = missing(source)
     if not quiet:
         where = "" if out is None else f" in {out}"
         print(f"{len(table)} rows{where}", file=sys.stderr)  # noqa: T201

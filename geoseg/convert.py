@@ -18,6 +18,7 @@ from geoseg.geotiff import open_raster, taken
 from geoseg.mosaic import files
 from geoseg.origin import check_grid, open_origin, rasters
 from geoseg.prepare import destination, open_source
+from geoseg.reviewed import told_rejected
 from geoseg.runfolder import RunFolder, alone
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class Wishes:
     """When the picture was taken, ISO 8601, or `file`: the raster's time of change."""
     overwrite: bool = False
     """Replace an output that is there."""
+    only: str | None = None
+    """`accepted` or `kept`: those polygons alone, as reviewers said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> Exported:
     destination(to, "--to")
     kind = target_of(to, wishes.format)
     _check_heeded(kind, wishes)
-    found = open_map(source).edited()
+    found = open_map(source).reviewed(wishes.only).edited()
+    if kind in _HEED_REVIEWS:
+        _tell_rejected(found)
     sources = [str(source)]
     if kind in FORMATS.values():
         check_output(to, overwrite=wishes.overwrite, crs=found.crs, sources=sources, option="--to")
@@ -134,6 +139,9 @@ def _stac(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
     write_item(to, found, paths, moment(wishes.datetime, tagged, changed_s), place)
 
 
+_HEED_REVIEWS = (*FORMATS.values(), RASTER, LABELS)
+"""The others show the file itself."""
+
 _WRITERS = {RASTER: _cog, LABELS: _coco, PROJECT: _qgz, CATALOGUE: _stac}
 
 
@@ -143,9 +151,16 @@ def _check_heeded(kind: str, wishes: Wishes) -> None:
         ("--chips", wishes.chips, (LABELS,)),
         ("--datetime", wishes.datetime, (CATALOGUE,)),
         ("--raster", wishes.raster, (RASTER, LABELS, PROJECT, CATALOGUE)),
+        ("--only", wishes.only, _HEED_REVIEWS),
     ):
         if value is not None and kind not in kinds:
             raise ConfigError(f"{option} is for {', '.join(kinds)}; leave it out")
+
+
+def _tell_rejected(found: Map) -> None:
+    rejected = found.rejected()
+    if rejected:
+        log.warning(told_rejected(rejected, found.count, str(found.path)))
 
 
 def _target(to: Path, found: Map) -> Target:

@@ -47,8 +47,39 @@ def outlines(runs: Runs, count: int) -> NDArray[np.object_]:
         runs. Shells run clockwise on the screen (row axis down), holes the other way.
     """
     edges = _horizontal_edges(runs)
-    order, ring_start = _trace(_successors(edges))
+    order, ring_start = trace(_successors(edges, simple=True))
     return _assemble(edges, order, ring_start, count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rings:
+    """Outlines as they are walked, each pixel of a region on the right hand."""
+
+    xy: Ints
+    """(n, 2) corners, ring after ring; the first is not said again at the end of its ring."""
+    start: Ints
+    """(m,) where each ring begins."""
+    owner: Ints
+    """(m,) label of each ring."""
+
+
+def rings(runs: Runs) -> Rings:
+    """Return the rings around each label's pixels: as `outlines`, but never through a pixel.
+
+    Where pixels meet crosswise a ring turns around those of its region, and so may touch itself;
+    those of `outlines` are cut in two there, and then turn around a corner of two regions.
+
+    Args:
+        runs: As `outlines`.
+    """
+    edges = _horizontal_edges(runs)
+    order, ring_start = trace(_successors(edges, simple=False))
+    if len(order) == 0:
+        none = np.zeros(0, np.int64)
+        return Rings(none.reshape(0, 2), none, none)
+    closed, size = _coordinates(edges, order, ring_start)
+    xy = np.delete(closed, np.cumsum(size) - 1, axis=0)
+    return Rings(xy, 2 * ring_start, edges.owner[order[ring_start]])
 
 
 def _horizontal_edges(runs: Runs) -> _Edges:
@@ -83,12 +114,13 @@ def _horizontal_edges(runs: Runs) -> _Edges:
     return _Edges(owner, y + y_low, low + x_low, high + x_low, inside[is_edge] > 0)
 
 
-def _successors(edges: _Edges) -> Ints:
+def _successors(edges: _Edges, *, simple: bool) -> Ints:
     """Return, for each edge, the edge that follows it around its ring.
 
     In each column the ends of edges pair up from the top: between the two of a pair runs a
     vertical edge. Where four pixels meet crosswise two ends share a place; the upper one belongs
-    to the edge directed west, so that each ring turns around its own pixel.
+    to the edge directed west, so that each ring turns around its own pixel. Simple rings do not
+    touch themselves.
     """
     n = len(edges.y)
     owner, y, east = (np.repeat(v, 2) for v in (edges.owner, edges.y, edges.east))
@@ -102,7 +134,7 @@ def _successors(edges: _Edges) -> Ints:
     upper, lower = by_column[1:-1:2], by_column[2::2]
     cross = (owner[upper] == owner[lower]) & (x[upper] == x[lower]) & (y[upper] == y[lower])
     upper, lower = upper[cross], lower[cross]
-    if len(upper):
+    if simple and len(upper):
         graph = coo_array((np.ones(n, np.int8), (np.arange(n), successor)), (n, n))
         ring = connected_components(graph, directed=False)[1]
         # A ring that meets itself at a corner becomes two by exchanging its ways there.
@@ -115,8 +147,11 @@ def _successors(edges: _Edges) -> Ints:
     return successor
 
 
-def _trace(successor: Ints) -> tuple[Ints, Ints]:
+def trace(successor: Ints) -> tuple[Ints, Ints]:
     """Walk every cycle, beginning at its first edge.
+
+    Args:
+        successor: (n,) what follows each edge.
 
     Returns:
         The edges in walking order, and where in it each ring starts.

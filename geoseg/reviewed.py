@@ -5,9 +5,13 @@ The words stand in columns of the map's own layer, so that QGIS and every reader
 
 from __future__ import annotations
 
-from geoseg.errors import ConfigError
+from collections.abc import Mapping
 
-COLUMNS = ("review", "reviewed_by", "reviewed_at")
+from geoseg.errors import ConfigError, MapError
+
+REVIEW = "review"
+
+COLUMNS = (REVIEW, "reviewed_by", "reviewed_at")
 """What was said, of STATES or nothing yet; who said it; when, UTC, as `2026-11-27T15:00:00Z`."""
 
 STATES = ("accepted", "rejected", "edited")
@@ -37,3 +41,30 @@ def check_only(only: str | None) -> None:
     """
     if only is not None and only not in ONLY:
         raise ConfigError(f"--only '{only}' is none of: {', '.join(ONLY)}")
+
+
+def check_reviewed(source: str, count: Mapping[str | None, int], only: str) -> None:
+    """Refuse a map that nobody has looked at.
+
+    Args:
+        source: What to call it.
+        count: How many polygons by what was said of them.
+        only: One of ONLY.
+
+    Raises:
+        MapError: Nothing is said of any polygon; or none is accepted, where those alone count.
+    """
+    said = any(count.get(state) for state in STATES)
+    if not said or (only == "accepted" and not any(keeps(s, only) and n for s, n in count.items())):
+        lacks = "no polygon that somebody accepted" if said else "not been reviewed"
+        raise MapError(
+            f"{source} has {lacks}: review it with geoseg.review('{source}'), or leave --only out"
+        )
+
+
+def told_rejected(rejected: int, count: int, source: str) -> str:
+    """Return what is said where rejected polygons count, for nobody said otherwise."""
+    return (
+        f"{rejected} of the {count} polygons of {source} were rejected in a review, and count "
+        "nevertheless; pass --only kept to leave them out"
+    )

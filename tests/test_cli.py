@@ -313,6 +313,10 @@ BAD = {
     "two segmenters": ((*WATER, "--backend", "sam+sam2"), "is not a detector and a segmenter"),
     "segmenter alone": ((*WATER, "--backend", "sam2"), "grounding-dino+sam2, give --boxes LAYER"),
     "everything of a detector": ((*SEGMENT, "--backend", "everything:owlv2"), "everything:sam2"),
+    "everything of what proposes nothing": (
+        (*SEGMENT, "--backend", "everything:grow"),
+        "everything:sam2, or give --boxes",
+    ),
     "boxes for a detector": (
         (*WATER, "--backend", "owlv2", "--boxes", "{folder}/same.gpkg"),
         "finds its own; use a segmenter alone",

@@ -18,7 +18,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.analysis.classed import CLASS_COLUMN, UNMAPPED, Classed, open_classed
+from geoseg.analysis.classed import CLASS_COLUMN, UNMAPPED, Classed, open_classed, tell_rejected
 from geoseg.analysis.design import REFERENCE, Design
 from geoseg.analysis.estimators import Accuracy, estimate
 from geoseg.analysis.form import design_in
@@ -112,7 +112,7 @@ class _Seen:
     notes: tuple[str, ...] = ()
 
 
-def accuracy(
+def accuracy(  # noqa: PLR0913
     layer: str | Path | gpd.GeoDataFrame,
     points: str | Path | gpd.GeoDataFrame,
     *,
@@ -120,6 +120,7 @@ def accuracy(
     reference_column: str = REFERENCE,
     raster: str | None = None,
     column: str = CLASS_COLUMN,
+    only: str | None = None,
 ) -> Assessment:
     """Estimate how right a map is, and how large its classes really are.
 
@@ -132,13 +133,28 @@ def accuracy(
         reference_column: That column.
         raster: The map's raster, where it is not at its place, or the map is not of geoseg.
         column: The column of the classes, where the map is not of geoseg.
+        only: `accepted` or `kept`: what a reviewer accepted or put right, or all but what was
+            rejected, alone counts.
 
     Raises:
         ConfigError: The points cannot be used: no reference, no CRS, too few in a stratum, or moved
             to another class of the map.
-        MapError: The map is damaged or in use.
+        MapError: The map is damaged or in use, or nobody has reviewed it.
     """
-    found = open_classed(layer, "MAP", column=column)
+    found = open_classed(layer, "MAP", column=column, only=only)
+    tell_rejected(found)
+    return assessed(found, points, design, reference_column=reference_column, raster=raster)
+
+
+def assessed(
+    found: Classed,
+    points: str | Path | gpd.GeoDataFrame,
+    design: Design | None = None,
+    *,
+    reference_column: str = REFERENCE,
+    raster: str | None = None,
+) -> Assessment:
+    """Return what `accuracy` does, of a layer that is open."""
     with workshop() as folder:
         if design is None and isinstance(points, str | Path):
             design = design_in(points)

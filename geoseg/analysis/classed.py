@@ -5,7 +5,9 @@ A map of geoseg is read batch by batch, whatever its size; another layer is read
 
 from __future__ import annotations
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +25,13 @@ from geoseg.export.table import COLUMNS, LAYER
 from geoseg.frame import Floats, Frame
 from geoseg.legend import LandClass
 from geoseg.reproject import horizontal, in_pixels
+from geoseg.reviewed import REVIEW, check_only, check_reviewed, keeps, told_rejected
 from geoseg.vectors import read_layer
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
+log = logging.getLogger(__name__)
 
 Ints = NDArray[np.int64]
 
@@ -71,6 +76,8 @@ class Classed:
     """The map of geoseg that it is: one that says what made it; None of other layers."""
     batches: Callable[[], Iterator[Batch]]
     """Yields its polygons, in their order; as often as it is called."""
+    rejected: int = 0
+    """How many of them a reviewer rejected."""
 
     @property
     def frame(self) -> Frame | None:
@@ -100,6 +107,7 @@ def open_classed(
     column: str = CLASS_COLUMN,
     knob: str = "name the column that holds it with --column",
     nameless: str = "the layer",
+    only: str | None = None,
 ) -> Classed:
     """Open a map of geoseg, or another layer of polygons with classes.
 
@@ -109,14 +117,15 @@ def open_classed(
         column: The column that holds the classes.
         knob: What to do where there is no such column, for messages.
         nameless: What a GeoDataFrame is called there.
+        only: `accepted` or `kept`: those polygons alone, by the column `review`.
 
     Raises:
         ConfigError: It cannot be read, holds no polygons, or polygons without a class.
-        MapError: It is a map of geoseg that is damaged or in use.
+        MapError: It is a map of geoseg that is damaged or in use; or nobody has reviewed it.
     """
+    check_only(only)
     if isinstance(layer, str | Path) and column == CLASS_COLUMN:
-        # As QGIS calls the layer of a map.
-        found = _own(Path(str(layer).removesuffix(f"|layername={LAYER}")))
+        found = _own(_plain(layer), only)
         if found is not None:
             return _of_map(found)
     frame, name = read_layer(layer, option, _WANTS, nameless)
@@ -125,17 +134,22 @@ def open_classed(
         raise ConfigError(
             f"{name} has no column '{column}' (its columns: {has}); {option} takes {_WANTS}: {knob}"
         )
-    return _of_layer(frame, name, option, column)
+    return _of_layer(frame, name, option, column, only)
 
 
-def _own(path: Path) -> Map | None:
-    """Return a map that says what made it."""
+def _plain(layer: str | Path) -> Path:
+    """Return the file of a map: QGIS calls its layer, too."""
+    return Path(str(layer).removesuffix(f"|layername={LAYER}"))
+
+
+def _own(path: Path, only: str | None) -> Map | None:
+    """Return a map that says what made it, or what of it is to be read."""
     try:
         found = open_map(path)
     except MapError:
         # It may be any other layer; what is wrong with it is found when it is read.
         return None
-    return None if found.recipe is None else found.edited()
+    return None if found.recipe is None else found.reviewed(only).edited()
 
 
 def _of_map(found: Map) -> Classed:
@@ -153,10 +167,19 @@ def _of_map(found: Map) -> Classed:
                 shapes,
             )
 
-    return Classed(str(found.path), found.crs, classes, found.count, found, batches)
+    rejected = found.rejected()
+    return Classed(str(found.path), found.crs, classes, found.count, found, batches, rejected)
 
 
-def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> Classed:
+def _of_layer(
+    frame: gpd.GeoDataFrame, name: str, option: str, column: str, only: str | None
+) -> Classed:
+    states: list[str | None] = [None] * len(frame)
+    if REVIEW in frame.columns:
+        states = [state if isinstance(state, str) else None for state in frame[REVIEW]]
+    if only is not None:
+        check_reviewed(name, Counter(states), only)
+        frame = frame[[keeps(state, only) for state in states]]
     lacking = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
     if lacking.any():
         raise ConfigError(
@@ -175,7 +198,8 @@ def _of_layer(frame: gpd.GeoDataFrame, name: str, option: str, column: str) -> C
         land = tuple(LandClass(name=c) for c in classes)
     except ValueError as error:
         raise ConfigError(f"{name} has a class that is no name: {list(classes)[:5]}") from error
-    return Classed(name, crs, land, len(frame), None, lambda: _parts(batch))
+    rejected = 0 if only is not None else states.count("rejected")
+    return Classed(name, crs, land, len(frame), None, lambda: _parts(batch), rejected)
 
 
 def _parts(whole: Batch) -> Iterator[Batch]:
@@ -245,12 +269,15 @@ def grid_of(found: Classed) -> Frame:
     return Frame(width, height, transform, found.crs)
 
 
-def missing(found: Classed) -> int:
+def missing(layer: str | Path) -> int:
     """Return how many tiles failed and are missing in it; 0 of what geoseg did not write."""
-    if found.map is not None:
-        return len(found.map.failed())
     try:
-        # A format that cannot say what made it has its failed tiles beside it.
-        return len(open_map(Path(found.name)).failed())
+        return len(open_map(_plain(layer)).failed())
     except MapError:
         return 0
+
+
+def tell_rejected(found: Classed) -> None:
+    """Warn that polygons count which a reviewer rejected."""
+    if found.rejected:
+        log.warning(told_rejected(found.rejected, found.count, found.name))

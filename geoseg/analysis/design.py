@@ -21,7 +21,7 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.analysis.classed import CLASS_COLUMN, open_classed
+from geoseg.analysis.classed import CLASS_COLUMN, open_classed, tell_rejected
 from geoseg.analysis.estimators import allocate, plan_size, spreads
 from geoseg.analysis.ground import Laid, census, find_ground, lay, sizes_ha, workshop
 from geoseg.errors import ConfigError, MapError
@@ -192,6 +192,7 @@ def sample(
     strata: str | Path | gpd.GeoDataFrame = CLASS_COLUMN,
     raster: str | None = None,
     column: str = CLASS_COLUMN,
+    only: str | None = None,
 ) -> Sample:
     """Draw a stratified random sample of a map.
 
@@ -201,6 +202,8 @@ def sample(
         strata: `class`, or another layer of polygons with a column `class`.
         raster: The map's raster, where it is not at its place, or the map is not of geoseg.
         column: The column of the classes, where the map is not of geoseg.
+        only: `accepted` or `kept`: what a reviewer accepted or put right, or all but what was
+            rejected, alone counts.
 
     Returns:
         The points. Ground without a polygon is the stratum `unmapped`; so is ground under clouds
@@ -208,11 +211,13 @@ def sample(
 
     Raises:
         ConfigError: The plan cannot be met, or a layer not be read.
-        MapError: The map is damaged, or its area of interest is not there any more.
+        MapError: The map is damaged, nobody has reviewed it, or its area of interest is not there
+            any more.
         TileFailedError: The raster cannot be read.
     """
     plan = plan or Plan()
-    found = open_classed(layer, "MAP", column=column)
+    found = open_classed(layer, "MAP", column=column, only=only)
+    tell_rejected(found)
     by_class = isinstance(strata, str) and strata == CLASS_COLUMN
     with workshop() as folder:
         ground = find_ground(found, raster, folder)

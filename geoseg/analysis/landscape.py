@@ -17,7 +17,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.analysis.classed import CLASS_COLUMN, Classed, grid_of, open_classed
+from geoseg.analysis.classed import CLASS_COLUMN, Classed, grid_of, open_classed, tell_rejected
 from geoseg.analysis.zones import SLIVER_PX2, Zones, open_zones
 from geoseg.area import Geometries
 from geoseg.errors import ConfigError
@@ -43,6 +43,7 @@ def stats(
     by: str | None = None,
     zone_column: str | None = None,
     column: str = CLASS_COLUMN,
+    only: str | None = None,
 ) -> pd.DataFrame:
     """Measure a map: by class, by zone, or both.
 
@@ -52,6 +53,8 @@ def stats(
         by: `class`, `zone`, or `class,zone`; with zones the last where None, else the first.
         zone_column: The column of the zones' names; `name`, or else the only one of text.
         column: The column of the classes, where the map is not of geoseg.
+        only: `accepted` or `kept`: what a reviewer accepted or put right, or all but what was
+            rejected, alone counts.
 
     Returns:
         A row per class, zone (ground in none is the zone `(outside)`), or both, empty ones
@@ -64,8 +67,21 @@ def stats(
 
     Raises:
         ConfigError: A layer cannot be used; zones have no names, or do not overlap the map.
-        MapError: The map is damaged or in use.
+        MapError: The map is damaged or in use, or nobody has reviewed it.
     """
+    found = open_classed(layer, "MAP", column=column, only=only)
+    tell_rejected(found)
+    return measured(found, zones, by=by, zone_column=zone_column)
+
+
+def measured(
+    found: Classed,
+    zones: str | Path | gpd.GeoDataFrame | None = None,
+    *,
+    by: str | None = None,
+    zone_column: str | None = None,
+) -> pd.DataFrame:
+    """Return what `stats` does, of a layer that is open."""
     by = by or (CLASS if zones is None else _BY[2])
     if ",".join(sorted(by.replace(" ", "").split(","))) not in _BY:
         raise ConfigError(f"--by '{by}' is none of: {'; '.join(_BY)}")
@@ -73,7 +89,6 @@ def stats(
     if (ZONE in wanted) != (zones is not None):
         need = "needs --zones LAYER" if zones is None else "does not look at --zones; leave one out"
         raise ConfigError(f"--by {by} {need}")
-    found = open_classed(layer, "MAP", column=column)
     frame = grid_of(found)
     laid = None if zones is None else open_zones(zones, zone_column, frame, found.name)
     if laid is None:

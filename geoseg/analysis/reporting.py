@@ -13,8 +13,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import shapely
 
-from geoseg.analysis.assess import Assessment, accuracy
-from geoseg.analysis.landscape import stats
+from geoseg.analysis.assess import Assessment, assessed
+from geoseg.analysis.classed import open_classed, tell_rejected
+from geoseg.analysis.landscape import measured
 from geoseg.analysis.looked import failed_of
 from geoseg.analysis.page.accuracy import accuracy_section, interval
 from geoseg.analysis.page.areas import areas, by_zone
@@ -46,6 +47,13 @@ _ENDINGS = (".html", ".htm")
 
 _NAMED, _NAMED_CHARS = 8, 160
 """Classes that are named in a sentence; of more, or of longer ones, their number is told."""
+
+
+_COUNT = {
+    "accepted": "a reviewer accepted or put right",
+    "kept": "no reviewer rejected",
+}
+"""Which polygons count, by what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,7 @@ def report(  # noqa: PLR0913
     raster: str | None = None,
     picture: bool = True,
     overwrite: bool = False,
+    only: str | None = None,
 ) -> Report:
     """Write the numbers of a map as one HTML page that fetches nothing, for screen and paper.
 
@@ -98,25 +107,29 @@ def report(  # noqa: PLR0913
         raster: The raster of the map, where it is not at its place any more.
         picture: Draw the map over its raster, which needs both the raster and matplotlib.
         overwrite: Replace a page that is there.
+        only: `accepted` or `kept`: what a reviewer accepted or put right, or all but what was
+            rejected, alone counts and is drawn.
 
     Raises:
-        MapError: It is no map, does not say what made it, or its raster is not there; the change
-            is none, or of another map.
+        MapError: It is no map, nobody has reviewed it, does not say what made it, or its raster is
+            not there; the change is none, or of another map.
         ConfigError: The points or zones cannot be used.
         OutputError: The page cannot be written.
         MissingDependencyError: Matplotlib is not installed.
     """
     target = _target(out, [map, points, change, zones], overwrite=overwrite)
-    found = open_map(Path(map))
+    found = open_map(Path(map)).reviewed(only)
     found.made_by()
     if picture:
         check_drawing()
     source = _source(found, raster, needed=picture)
+    layer = open_classed(found.path, "MAP", only=only)
+    tell_rejected(layer)
     told = _Told(
         title or found.path.stem.replace("_", " "),
-        stats(found.path),
-        None if zones is None else stats(found.path, zones),
-        None if points is None else accuracy(found.path, points, raster=raster),
+        measured(layer),
+        None if zones is None else measured(layer, zones),
+        None if points is None else assessed(layer, points, raster=raster),
         None if change is None else read_change(Path(change), found),
         picture,
     )
@@ -200,13 +213,26 @@ def _lead(found: Map, source: RasterReader | None) -> list[Node]:
     names = [c.name for c in recipe.legend.classes]
     version = recipe.facts.get("versions", {}).get("geoseg", "")
     raster = name(_raster_name(found))
-    made: list[Node] = [f", made by geoseg {version} of ", raster, *_when(found, source), "."]
+    made: list[Node] = [f", made by geoseg {version} of ", raster, *_when(found, source), ".",
+                        *_heeded(found)]  # fmt: skip
     if len(names) > _NAMED or sum(map(len, names)) > _NAMED_CHARS:
         return [f"A map of {count(len(names))} classes", *made]
     listed: list[Node] = ["A map of "]
     for k, word in enumerate(names):
         listed += [_between(k, len(names)), name(word)]
     return [*listed, *made]
+
+
+def _heeded(found: Map) -> list[Node]:
+    """Return what of a reviewed map counts."""
+    if found.only is not None:
+        return [f" Of its polygons, those alone count that {_COUNT[found.only]}."]
+    rejected = found.rejected()
+    if not rejected:
+        return []
+    return [
+        f" {count(rejected)} of its polygons were rejected in a review, and count nevertheless."
+    ]
 
 
 def _between(k: int, n: int) -> str:

@@ -82,6 +82,8 @@ class BackendInfo:
     """Whether it works alone, finds boxes, or turns boxes into masks."""
     configurable: bool = False
     """Whether its target takes (weights or None, ModelOptions)."""
+    proposes: bool = False
+    """Whether a segmenter says of its own accord what it sees: `everything:NAME`."""
     keeps: bool = False
     """Whether it can keep what its encoder makes of pictures (ModelOptions.cache)."""
 
@@ -101,6 +103,7 @@ def _model(
         (*_TORCH, *more),
         role,
         configurable=True,
+        proposes=role == "segmenter",
         keeps=role == "segmenter",
     )
 
@@ -131,6 +134,12 @@ _BUILT_IN = (
         "boxes for any words, fast (OmDet-Turbo)",
         "detector",
         ("timm",),
+    ),
+    BackendInfo(
+        "grow",
+        "geoseg.backends.growing:Grow",
+        "outlines of boxes and points by colour and edges; no weights, no GPU, no network",
+        role="segmenter",
     ),
     _model("sam", "sam:sam", "outlines of boxes and points (SAM)", "segmenter"),
     _model("sam-hq", "sam:sam_hq", "finer outlines of boxes and points (SAM-HQ)", "segmenter"),

@@ -74,7 +74,8 @@ def load(
     if not plus and info.role == "segmenter" and boxes is None:
         raise BackendError(
             f"backend '{name}' outlines boxes but finds none: pair it with a detector, as "
-            f"grounding-dino+{name}, give --boxes LAYER, or use everything:{name}"
+            f"grounding-dino+{name}, give --boxes LAYER, or use everything:"
+            f"{name if info.proposes else 'sam2'}"
         )
     return _prompted(spec, (first, second), options, boxes)
 
@@ -130,6 +131,11 @@ def _everything(segmenter: str | None, options: ModelOptions, boxes: Layer | Non
         raise BackendError(
             f"everything: takes a segmenter and no boxes, as everything:sam2 (one of: "
             f"{', '.join(of_role('segmenter'))})"
+        )
+    if not find(name).proposes:
+        raise BackendError(
+            f"backend '{name}' outlines what it is pointed at and proposes nothing: use "
+            f"everything:sam2, or give --boxes LAYER with {name} alone"
         )
     return Everything(make(find(name), argument, options), View(options.gsd))
 

@@ -28,6 +28,7 @@ from geoseg.export.single import put_bytes
 from geoseg.export.sweep import Ints, runs_down
 from geoseg.export.write import Place
 from geoseg.frame import Frame
+from geoseg.legend import Legend
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
@@ -97,23 +98,28 @@ def write_coco(final: Path, found: Map, images: Images, place: Place) -> None:
         OutputError: It cannot be written.
         MapError: The map cannot be read.
     """
+    check_pycocotools()
+    put_bytes(final, place, (part.encode() for part in _document(found, images)))
+
+
+def check_pycocotools() -> None:
+    """Refuse to make masks without the package that packs them.
+
+    Raises:
+        MissingDependencyError: pycocotools is not installed.
+    """
     try:
         import pycocotools.mask  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
             'COCO masks need pycocotools; pip install "geoseg[coco]"'
         ) from error
-    put_bytes(final, place, (part.encode() for part in _document(found, images)))
 
 
 def _document(found: Map, images: Images) -> Iterator[str]:
-    categories = [
-        {"id": number, "name": c.name, "supercategory": c.kind}
-        for number, c in enumerate(found.legend.classes, 1)
-    ]
     yield '{"info": {"description": "made by geoseg"},\n'
-    yield f'"categories": {json.dumps(categories)},\n"images": [\n'
-    yield from _lines(_image(images, number) for number in range(len(images)))
+    yield f'"categories": {json.dumps(categories(found.legend))},\n"images": [\n'
+    yield from _lines(image(images, number, images.name) for number in range(len(images)))
     yield '],\n"annotations": [\n'
     yield from _lines(_annotations(found, images))
     yield "]}\n"
@@ -128,11 +134,20 @@ def _lines(items: Iterator[dict[str, Any]]) -> Iterator[str]:
     yield "\n"
 
 
-def _image(images: Images, number: int) -> dict[str, Any]:
+def categories(legend: Legend) -> list[dict[str, Any]]:
+    """Return the classes of a legend as COCO has them, numbered from 1."""
+    return [
+        {"id": number, "name": c.name, "supercategory": c.kind}
+        for number, c in enumerate(legend.classes, 1)
+    ]
+
+
+def image(images: Images, number: int, name: str) -> dict[str, Any]:
+    """Return what COCO says of an image, whose file is called so."""
     window = images.window(number)
     return {
         "id": number + 1,
-        "file_name": images.name,
+        "file_name": name,
         "width": window.width,
         "height": window.height,
         # Where in the raster it is: column, row, width, height.
@@ -141,41 +156,63 @@ def _image(images: Images, number: int) -> dict[str, Any]:
 
 
 def _annotations(found: Map, images: Images) -> Iterator[dict[str, Any]]:
-    from pycocotools import mask as coco
-
     number = bare = 0
     for batch in found.batches():
         shapes = in_pixels(batch, images.frame)
         bounds, runs = shapely.bounds(shapes).tolist(), runs_down(shapes)
-        for place, fact in enumerate(_facts(batch, found)):
+        for place, fact in enumerate(facts_of(batch, found)):
             before = number
-            for image in images.touched(bounds[place]):
-                window = images.window(image)
+            for seen in images.touched(bounds[place]):
+                window = images.window(seen)
                 counts = run_lengths(runs.of(place), window)
                 if len(counts) < 2:
                     continue
                 number += 1
-                size = list(window.shape)
-                packed = coco.frPyObjects({"size": size, "counts": counts}, *size)
-                yield {
-                    "id": number,
-                    "image_id": image + 1,
-                    **fact,
-                    "area": int(coco.area(packed)),
-                    "bbox": coco.toBbox(packed).tolist(),
-                    "segmentation": {"size": size, "counts": packed["counts"].decode("ascii")},
-                    "iscrowd": 0,
-                }
+                yield label(number, seen, fact, counts, window.shape)
             bare += number == before
-    if bare:
-        log.warning("%d polygons hold no pixel's centre, and so have no label", bare)
+    tell_bare(bare)
 
 
-def _facts(batch: pa.RecordBatch, found: Map) -> Iterator[dict[str, Any]]:
+def tell_bare(count: int) -> None:
+    """Warn of polygons that are no label."""
+    if count:
+        log.warning("%d polygons hold no pixel's centre, and so have no label", count)
+
+
+def facts_of(batch: pa.RecordBatch, found: Map) -> list[dict[str, Any]]:
+    """Return what labels say of each row: `category_id`, `feature` (its id) and `score`."""
     values = class_values(batch, found).tolist()
     ids, scores = (batch.column(name).to_pylist() for name in ("id", "score"))
-    for feature, value, score in zip(ids, values, scores, strict=True):
-        yield {"category_id": value, "feature": feature, "score": score}
+    return [
+        {"category_id": value, "feature": feature, "score": score}
+        for feature, value, score in zip(ids, values, scores, strict=True)
+    ]
+
+
+def label(
+    number: int, seen: int, fact: dict[str, Any], counts: list[int], shape: tuple[int, int]
+) -> dict[str, Any]:
+    """Return an annotation.
+
+    Args:
+        number: Its own.
+        seen: The image, from 0.
+        fact: Of `facts_of`.
+        counts: Of `run_lengths`.
+        shape: Rows and columns of the image.
+    """
+    from pycocotools import mask as coco
+
+    packed = coco.frPyObjects({"size": list(shape), "counts": counts}, *shape)
+    return {
+        "id": number,
+        "image_id": seen + 1,
+        **fact,
+        "area": int(coco.area(packed)),
+        "bbox": coco.toBbox(packed).tolist(),
+        "segmentation": {"size": list(shape), "counts": packed["counts"].decode("ascii")},
+        "iscrowd": 0,
+    }
 
 
 def run_lengths(runs: tuple[Ints, Ints, Ints], window: Window) -> list[int]:

@@ -2,6 +2,11 @@
 
 QGIS may have the same file open. Nothing is locked between two changes, and what others changed in
 between stays: a change touches the columns that it names, and no others.
+
+The file is opened anew for each change. GDAL has an SQLite of its own, and when it closes a file,
+POSIX drops all locks of the process on it: a connection that is kept would go on as if it held them
+(https://www.sqlite.org/howtocorrupt.html, 2.2.1), and in a file with a write-ahead log it would
+write to a log that GDAL has deleted.
 """
 
 from __future__ import annotations
@@ -9,7 +14,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -33,6 +38,8 @@ from geoseg.frame import Frame
 from geoseg.legend import LandClass, Legend
 from geoseg.recipe import BY_HAND, recipe_text, words_of
 from geoseg.runfolder import alone
+
+_Stamp = tuple[int, ...]
 
 GEOMETRY = "geometry"
 """What the outline is called among the columns, whatever the file calls it."""
@@ -70,6 +77,8 @@ class Editor:
     asked for again. May be used from any thread.
     """
 
+    _db: sqlite3.Connection
+
     def __init__(self, path: Path) -> None:
         """Open a map; rows that somebody added in QGIS get ids.
 
@@ -81,23 +90,20 @@ class Editor:
         self.path = path
         self._lock = RLock()
         self._file = _mark(path)
-        self._version, self._last = -1, 0
+        self._seen: _Stamp = ()
+        self._last = 0
         # By id, the key of rows where both differ; as geoseg writes a map, they do not.
         self._keys: dict[int, int] = {}
-        try:
-            self._db = connect(path)
-        except sqlite3.Error as error:
-            raise refusal(path, error) from error
-        try:
-            self.frame: Frame = open_map(path).made_by().frame
-            """Pixel grid of the map's raster; its CRS is that of the map."""
-            self._layout = Layout.of(self._db)
-            self.refresh()
-        except BaseException as error:
-            self.close()
-            if isinstance(error, sqlite3.Error):
-                raise refusal(path, error) from error
-            raise
+        self._depth, self._columns = 0, list[str]()
+        self._is_closed = False
+        with self._open():
+            # What was broken off is taken back, and no other program is writing.
+            pass
+        self.frame: Frame = open_map(path).made_by().frame
+        """Pixel grid of the map's raster; its CRS is that of the map."""
+        with self._open() as db:
+            self._layout = Layout.of(db)
+        self.refresh()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -108,17 +114,16 @@ class Editor:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._db.close()
+        """Take no more changes."""
+        self._is_closed = True
 
     # ------------------------------------------------------------------------------- reading
 
     @property
     def legend(self) -> Legend:
         """The classes, as the file says now."""
-        with self._reading():
-            return recipe_in(self._db, str(self.path)).legend
+        with self._open() as db:
+            return recipe_in(db, str(self.path)).legend
 
     def refresh(self) -> bool:
         """Take notice of what others wrote; tells whether they did since the last time.
@@ -128,17 +133,18 @@ class Editor:
         Raises:
             OutputError: There are such rows, and they cannot be written; or the file was replaced.
         """
-        with self._reading():
-            version = self._db.execute("PRAGMA data_version").fetchone()[0]
-            if version == self._version:
+        with self._lock:
+            self._check_there()
+            stamp = _stamp(self.path)
+            if stamp == self._seen:
                 return False
-            self._columns = self._names()
-            self._last = max(self._last, self._highest())
-            strays = self._strays()
+            with self._open():
+                strays = self._strays()
+            self._seen = stamp
             if strays:
                 with self._writing():
-                    self._adopt(strays)
-            self._version = version
+                    # Another reviewer may have been faster.
+                    self._adopt(self._strays())
             return True
 
     def rows(self) -> list[Row]:
@@ -153,11 +159,17 @@ class Editor:
         """
         return Row(*self._values(number, _ROW).values())
 
+    def look(self, number: int) -> tuple[Row, shapely.MultiPolygon]:
+        """Return a row and its outline, as `row` and `geometry` do."""
+        values = self._values(number, (*_ROW, GEOMETRY))
+        outline = values.pop(GEOMETRY)
+        return Row(*values.values()), outline or shapely.MultiPolygon()
+
     def table(self, *names: str) -> list[tuple[Any, ...]]:
         """Return some columns of all rows; Nones where the file lacks one."""
-        with self._reading():
+        with self._open() as db:
             query = f'SELECT {self._listed(names)} FROM "{LAYER}" WHERE id IS NOT NULL'  # noqa: S608
-            return self._db.execute(query).fetchall()
+            return db.execute(query).fetchall()
 
     def geometry(self, number: int) -> shapely.MultiPolygon:
         """Return the outline of a polygon, in the CRS of the map; empty where it has none.
@@ -168,9 +180,9 @@ class Editor:
         return self._values(number, (GEOMETRY,))[GEOMETRY] or shapely.MultiPolygon()
 
     def _values(self, number: int, names: Sequence[str]) -> dict[str, Any]:
-        with self._reading():
+        with self._open() as db:
             query = f'SELECT {self._listed((*names, "id"))} FROM "{LAYER}" WHERE '  # noqa: S608
-            found = self._db.execute(query + self._where(number)).fetchone()
+            found = db.execute(query + self._where(number)).fetchone()
         values = dict(zip(names, found, strict=False))
         if values.get(GEOMETRY) is not None:
             values[GEOMETRY] = self._outline(number, values[GEOMETRY])
@@ -211,18 +223,31 @@ class Editor:
         return f"{key} = {found[0]:d}"
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Be alone among threads, and explain what goes wrong."""
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Open the file, alone among threads, and explain what goes wrong."""
         with self._lock:
-            if _mark(self.path) != self._file:
-                # Changes would go to the old one, which nobody sees any more.
-                raise OutputError(
-                    f"{self.path} was replaced, moved or removed since it was opened; open it again"
-                )
+            if self._depth:
+                yield self._db
+                return
+            self._check_there()
             try:
-                yield
+                with closing(connect(self.path)) as self._db:
+                    self._depth = 1
+                    self._columns = self._names()
+                    yield self._db
             except sqlite3.Error as error:
                 raise refusal(self.path, error) from error
+            finally:
+                self._depth = 0
+
+    def _check_there(self) -> None:
+        """Refuse a file that was replaced: it is not what was looked at."""
+        if self._is_closed:
+            raise MapError(f"{self.path} was closed; open it again")
+        if _mark(self.path) != self._file:
+            raise OutputError(
+                f"{self.path} was replaced, moved or removed since it was opened; open it again"
+            )
 
     # ------------------------------------------------------------------------------- writing
 
@@ -317,6 +342,8 @@ class Editor:
         """
         with self._writing():
             old = self._values(number, (GEOMETRY,))[GEOMETRY]
+            # If it is the last, its id is not free now.
+            self._last = max(self._last, number)
             self._db.execute(f'DELETE FROM "{LAYER}" WHERE {self._where(number)}')  # noqa: S608
             extend(self._db, self._layout, old, None)
 
@@ -343,19 +370,23 @@ class Editor:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Make what is done inside whole and on the disk, or not done at all."""
-        with self._reading():
-            keys = dict(self._keys)
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield
-                touch(self._db)
-                self._db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                self._keys, self._columns = keys, self._names()
-                raise
+        with self._lock:
+            only_mine = _stamp(self.path) == self._seen
+            with self._open() as db:
+                keys = dict(self._keys)
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                    yield
+                    touch(db)
+                    db.execute("COMMIT")
+                except BaseException:
+                    self._keys = keys
+                    # Closing would do as much, but wait for it less surely.
+                    with suppress(sqlite3.Error):
+                        db.execute("ROLLBACK")
+                    raise
+            if only_mine:
+                self._seen = _stamp(self.path)
 
     def _provide(self, columns: Mapping[str, Any]) -> None:
         """Make the columns of reviews when one is needed for the first time.
@@ -385,13 +416,9 @@ class Editor:
 
     def _take_id(self) -> int:
         """Return an id that is not used, and not used again, whatever becomes of it."""
-        if self._db.execute("PRAGMA data_version").fetchone()[0] != self._version:
-            self._last = max(self._last, self._highest())
-        self._last += 1
+        highest = self._db.execute(f'SELECT max(id) FROM "{LAYER}"').fetchone()[0]  # noqa: S608
+        self._last = max(self._last, highest or 0) + 1
         return self._last
-
-    def _highest(self) -> int:
-        return self._db.execute(f'SELECT max(id) FROM "{LAYER}"').fetchone()[0] or 0  # noqa: S608
 
     # ---------------------------------------------------------------------- what others added
 
@@ -465,6 +492,16 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, shapely.Geometry) and isinstance(other, shapely.Geometry):
         return bool(shapely.to_wkb(one) == shapely.to_wkb(other))
     return bool(one == other)
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Return what changes when somebody writes a file, or the log beside it."""
+    found: list[int] = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(OSError):
+            told = file.stat()
+            found += [told.st_size, told.st_mtime_ns]
+    return tuple(found)
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

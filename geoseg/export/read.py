@@ -26,6 +26,7 @@ from geoseg.export.style import class_style
 from geoseg.export.table import COLUMNS, FAILED_LAYER, LAYER, Failed, Layer, Target, schema
 from geoseg.legend import LandClass, Legend
 from geoseg.recipe import Recipe
+from geoseg.reviewed import REVIEW, check_only, check_reviewed, keeps
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Map:
     """Its classes; of formats without a recipe, those that occur."""
     recipe: Recipe | None
     """What made it; FlatGeobuf and GeoJSON cannot hold it."""
+    only: str | None = None
+    """Which of its polygons are read, of `reviewed.ONLY`; all where None."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield its rows, in the order of the file, which is that of `id` but for FlatGeobuf.
@@ -67,8 +70,10 @@ class Map:
         """
         try:
             for batch in _read(self.path, self.kind, self.fields):
-                self._check_rows(batch)
-                yield batch
+                heeded = self._heeded(batch)
+                self._check_rows(heeded)
+                if heeded.num_rows or not batch.num_rows:
+                    yield heeded
         except _TROUBLE as error:
             raise _unreadable(self.path, error) from error
 
@@ -90,10 +95,43 @@ class Map:
             MapError: It cannot be read to its end.
         """
         try:
-            for batch in _open(self.path, self.kind, names):
+            needed = names if self.only is None else {*names, REVIEW}
+            for batch in map(self._heeded, _open(self.path, self.kind, [*needed])):
                 yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
         except _TROUBLE as error:
             raise _unreadable(self.path, error) from error
+
+    def _heeded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return those of its rows that are read."""
+        if self.only is None:
+            return batch
+        states = batch.column(REVIEW).to_pylist()
+        return batch.filter(pa.array([keeps(state, self.only) for state in states], pa.bool_()))
+
+    def reviewed(self, only: str | None) -> Map:
+        """Return it with those polygons alone that `--only` lets through.
+
+        Raises:
+            ConfigError: `only` is not known.
+            MapError: Nobody has reviewed it, or has accepted anything.
+        """
+        check_only(only)
+        if only is None:
+            return self
+        count = self._states()
+        check_reviewed(str(self.path), count, only)
+        left = sum(number for state, number in count.items() if keeps(state, only))
+        return replace(self, count=left, only=only)
+
+    def rejected(self) -> int:
+        """Return how many of the polygons that are read were rejected by a reviewer."""
+        return 0 if self.only is not None else self._states()["rejected"]
+
+    def _states(self) -> Counter[str | None]:
+        """Count what reviewers said; nothing where there is no column of it."""
+        if REVIEW not in self.fields.names:
+            return Counter()
+        return Counter(state for (state,) in replace(self, only=None).columns(REVIEW))
 
     def edited(self) -> Map:
         """Return it with a legend of all classes that occur: an edit may have added some, last.

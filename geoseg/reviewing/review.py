@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -125,9 +125,8 @@ class Review:
         number = self._queue.current
         if number is None:
             return None
-        row = self._editor.row(number)
-        known = {name: getattr(row, name) for name in row.__slots__}
-        return Candidate(**known, geometry=self._editor.geometry(number))
+        row, outline = self._editor.look(number)
+        return Candidate(**asdict(row), geometry=outline)
 
     @property
     def counts(self) -> dict[str, int]:

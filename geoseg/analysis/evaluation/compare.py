@@ -46,12 +46,13 @@ def evaluate(  # noqa: PLR0913
     reference: str | Path | gpd.GeoDataFrame,
     *,
     column: str = CLASS_COLUMN,
-    only: str | None = None,
+    class_name: str | None = None,
     match: Mapping[str, str] | None = None,
     aoi: str | Path | gpd.GeoDataFrame | None = None,
     iou: float = 0.5,
     boundary: str = "2px",
     seam_px: float = 64,
+    only: str | None = None,
 ) -> Evaluation:
     """Judge a map by reference polygons, which may be in another CRS.
 
@@ -59,7 +60,7 @@ def evaluate(  # noqa: PLR0913
         mapped: A map of geoseg (.gpkg, .parquet), or another layer of polygons with classes.
         reference: Polygons with classes; all there is within the raster of the map, or the area.
         column: Column of the reference that holds its classes.
-        only: The class of all polygons of the reference, which then needs no column.
+        class_name: The class of all polygons of the reference, which then needs no column.
         match: Class of the map by class of the reference, where their names differ.
         aoi: Polygons within which the reference is complete: pixels count whose centre, and
             polygons whose centroid lies in them. A pair of polygons counts where that of the
@@ -68,14 +69,18 @@ def evaluate(  # noqa: PLR0913
             first, as COCO does; for panoptic quality it is above 0.5, best IoU first.
         boundary: How far apart boundaries of covers may be: `2px`, `5m`.
         seam_px: How far the zone of seams reaches to each side of a seam, in pixels.
+        only: `accepted` or `kept`: what a reviewer of the map accepted or put right, or all but
+            what was rejected, alone counts.
 
     Raises:
         ConfigError: A layer or a setting cannot be used, or they have no class in common.
-        MapError: A map of geoseg is damaged or in use.
+        MapError: A map of geoseg is damaged or in use, or nobody has reviewed it.
         MissingDependencyError: Objects are to be judged, and pycocotools is not installed.
     """
     measure = _Measure(iou, boundary, seam_px)
-    pair = open_pair(mapped, reference, column=column, only=only, match=match)
+    pair = open_pair(
+        mapped, reference, column=column, class_name=class_name, match=match, only=only
+    )
     if pair.of_kind("object"):
         coco_evaluator()
     with tempfile.TemporaryDirectory(prefix="geoseg-") as name:
@@ -103,6 +108,7 @@ def evaluate(  # noqa: PLR0913
         "iou": iou,
         "boundary_px": tolerance_px,
         "seam_px": seam_px if found.zoned else None,
+        "only": only,
     }
     rows.sort(key=lambda row: zones.index(row.zone))
     return Evaluation(

@@ -18,7 +18,13 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoseg.analysis.classed import CLASS_COLUMN, Batch, Classed, open_classed
+from geoseg.analysis.classed import (
+    CLASS_COLUMN,
+    Batch,
+    Classed,
+    open_classed,
+    tell_rejected,
+)
 from geoseg.errors import ConfigError
 from geoseg.frame import Frame
 from geoseg.legend import LandClass
@@ -59,8 +65,9 @@ def open_pair(
     reference: str | Path | gpd.GeoDataFrame,
     *,
     column: str = CLASS_COLUMN,
-    only: str | None = None,
+    class_name: str | None = None,
     match: Mapping[str, str] | None = None,
+    only: str | None = None,
 ) -> Pair:
     """Open a map and its reference.
 
@@ -68,15 +75,17 @@ def open_pair(
         map_: A map of geoseg, or another layer whose classes are in `class`, or in `column`.
         reference: Likewise.
         column: Column of the reference that holds the classes.
-        only: The class of all polygons of the reference, which then needs no column.
+        class_name: The class of all polygons of the reference, which then needs no column.
         match: Class of the map by class of the reference, where names differ.
+        only: `accepted` or `kept`: those polygons of the map alone, as its reviewers said.
 
     Raises:
         ConfigError: A layer cannot be used, or they have no class in common.
-        MapError: A map of geoseg is damaged or in use.
+        MapError: A map of geoseg is damaged or in use, or nobody has reviewed it.
     """
-    mapped = _open_map(map_, column)
-    truth = _open_reference(reference, column, only)
+    mapped = _open_map(map_, column, only)
+    tell_rejected(mapped)
+    truth = _open_reference(reference, column, class_name)
     check_both_placed(truth.crs, truth.name, mapped.crs)
     truth = _renamed(truth, match or {})
     known = {c.name for c in truth.classes}
@@ -99,22 +108,24 @@ def open_pair(
     return Pair(mapped, truth, both, tuple(notes))
 
 
-def _open_map(layer: str | Path | gpd.GeoDataFrame, column: str) -> Classed:
+def _open_map(layer: str | Path | gpd.GeoDataFrame, column: str, only: str | None) -> Classed:
     try:
-        return open_classed(layer, "MAP")
+        return open_classed(layer, "MAP", only=only)
     except ConfigError:
         if column == CLASS_COLUMN:
             raise
-        return open_classed(layer, "MAP", column=column)
+        return open_classed(layer, "MAP", column=column, only=only)
 
 
-def _open_reference(layer: str | Path | gpd.GeoDataFrame, column: str, only: str | None) -> Classed:
-    if only is None:
+def _open_reference(
+    layer: str | Path | gpd.GeoDataFrame, column: str, class_name: str | None
+) -> Classed:
+    if class_name is None:
         return open_classed(
             layer, "REFERENCE", column=column, knob="pass --class-column, or --class NAME"
         )
     plain, name = read_layer(layer, "REFERENCE", "polygons", "the reference")
-    alike = plain[[plain.geometry.name]].assign(**{CLASS_COLUMN: only})
+    alike = plain[[plain.geometry.name]].assign(**{CLASS_COLUMN: class_name})
     return open_classed(alike, "REFERENCE", nameless=name)
 
 

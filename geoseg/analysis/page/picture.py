@@ -116,7 +116,9 @@ def _from_afar(found: Map, frame: Frame) -> gpd.GeoDataFrame:
         frame.transform @ Affine.scale(step), frame.crs,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="geoseg-") as folder:
-        burnt = burnt_classes(open_classed(found.path, "MAP"), far, Path(folder) / "far.tif")
+        burnt = burnt_classes(
+            open_classed(found.path, "MAP", only=found.only), far, Path(folder) / "far.tif"
+        )
         codes = burnt.read(far.window).astype(np.int32)
     parts: dict[int, list[shapely.Geometry]] = {}
     for shape, code in rasterio.features.shapes(codes, mask=codes > 0, transform=far.transform):

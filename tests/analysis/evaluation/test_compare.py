@@ -210,7 +210,7 @@ def test_a_reference_without_classes_is_of_one_and_names_may_differ(tmp_path):
     plain = right()[right()["class"] == "c0"][["geometry"]]
     with pytest.raises(ConfigError, match=r"no column 'class'.*--class-column, or --class NAME"):
         evaluate(out, plain)
-    found = evaluate(out, plain, only="c0")
+    found = evaluate(out, plain, class_name="c0")
     assert row(found)["AP"] == 1
     assert any("not judged: c1" in note for note in found.notes)
     renamed = right().replace({"c0": "hut", "c1": "lake"})

@@ -1,12 +1,12 @@
 """How long from a click to a mask, beside the makers' code used plainly, on the same weights?
 
-    python benchmarks/interactive.py [--clicks 8] [--rounds 1] [--without-vit] [--json]
+    python benchmarks/interactive.py [--clicks 6] [--without-vit] [--json]
 
 SAM 2-tiny and SAM ViT-B in full size with random weights (no download), on the CPU, one drawn tile
-of 1024 px. Each way runs in a process of its own, after its model is loaded: the first click, then
-clicks on other objects, then a second click that corrects each; in seconds, and in seconds of CPU
-in brackets, which tell more where others use the machine. Encodings are counted. `warm` finds on
-the disk what a process before it saw. The masks are compared with the reference's.
+of 1024 px. All ways are asked in turn in one process, models loaded: the first click, then clicks
+on other objects, then a second click that corrects each; in seconds, and in seconds of CPU in
+brackets. Encodings are counted. `warm` finds on the disk what a process before saw. The masks are
+compared with the reference's. Random weights give masks as large as the tile: the worst case.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,14 @@ import numpy as np
 TILE_PX = 1024
 THREADS = 2
 KINDS = "first", "other", "correct"
+SAM2, VIT = "SAM 2-tiny", "SAM ViT-B"
 
 Point = tuple[float, float]
 Ask = Callable[[list[Point]], Any]
 """Asks for one object: the first point lies in it, the others do not."""
+
+Way = AbstractContextManager[tuple[Ask, Callable[[], int]]]
+"""How masks are asked for, and how many pictures were encoded for that."""
 
 
 def draw(seed: int = 3) -> np.ndarray[Any, Any]:
@@ -66,17 +70,9 @@ def save(folder: Path, *, vit: bool) -> None:
         torch.save(sam_model_registry["vit_b"]().state_dict(), folder / "sam_vit_b.pth")
 
 
-def transformers_plain(folder: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
-    """Processor and model, the picture encoded at every click."""
-    yield _transformers(folder, reused=False)
-
-
-def transformers_reused(folder: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
-    """Processor and model, `get_image_embeddings` called once."""
-    yield _transformers(folder, reused=True)
-
-
-def _transformers(folder: Path, *, reused: bool) -> tuple[Ask, Callable[[], int]]:
+@contextmanager
+def transformers(folder: Path, *, reused: bool) -> Iterator[tuple[Ask, Callable[[], int]]]:
+    """Processor and model, `get_image_embeddings` called once or the picture given every time."""
     import torch
     from transformers import Sam2Model, Sam2Processor
 
@@ -102,9 +98,10 @@ def _transformers(folder: Path, *, reused: bool) -> tuple[Ask, Callable[[], int]
         (masks,) = processor.post_process_masks(out.pred_masks, sizes)
         return masks[0, int(out.iou_scores[0, 0].argmax())].numpy()
 
-    return ask, count
+    yield ask, count
 
 
+@contextmanager
 def segment_anything(folder: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
     """SamPredictor."""
     from segment_anything import SamPredictor, sam_model_registry
@@ -130,22 +127,14 @@ def _counted(encoder: Any) -> Callable[[], int]:
     return lambda: len(passes)
 
 
-def ours_sam2(folder: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
+@contextmanager
+def ours(name: str, weights: Path, kept: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
     """`look` once and `ask`."""
-    yield _ours("sam2", folder / "sam2", folder / "kept")
-
-
-def ours_vit(folder: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
-    """`look` once and `ask`."""
-    yield _ours("sam", folder / "sam_vit_b.pth", folder / "kept_vit")
-
-
-def _ours(name: str, weights: Path, cache: Path) -> tuple[Ask, Callable[[], int]]:
     from geoseg.backends import find, make
     from geoseg.backends.prompts import Prompt
     from geoseg.config import ModelOptions
 
-    options = ModelOptions(device="cpu", cache=str(cache))
+    options = ModelOptions(device="cpu", cache=str(kept))
     segmenter = make(find(name), str(weights), options).ready()
     picture, seen = draw(), []
 
@@ -161,10 +150,11 @@ def _ours(name: str, weights: Path, cache: Path) -> tuple[Ask, Callable[[], int]
             mask[y0:y1, x0:x1] = found[0].mask
         return mask
 
-    return ask, lambda: int(segmenter.encoded)
+    yield ask, lambda: int(segmenter.encoded)
 
 
-def session(folder: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
+@contextmanager
+def session(folder: Path, kept: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
     """`geoseg.Session`: read, stretched, outlined, in map coordinates."""
     import geoseg
     from geoseg.config import ModelOptions
@@ -176,7 +166,7 @@ def session(folder: Path) -> Iterator[tuple[Ask, Callable[[], int]]]:
             raster,
             model=f"sam2:{folder / 'sam2'}",
             out=Path(place) / "map.gpkg",
-            models=ModelOptions(device="cpu", cache=str(folder / "kept_session")),
+            models=ModelOptions(device="cpu", cache=str(kept)),
             crs=crs,
         )
 
@@ -201,132 +191,112 @@ def _write(path: Path) -> str:
     return crs
 
 
-WAYS = {f.__name__: f for f in (transformers_plain, transformers_reused, segment_anything,
-                                ours_sam2, ours_vit, session)}  # fmt: skip
+def ways(model: str, folder: Path, kept: Path) -> dict[str, Way]:
+    """Return what is asked about one model, the reference first; embeddings of `kept` are warm."""
+    import geoseg
+
+    cold = folder / f"cold {os.getpid()}"
+    if model == VIT:
+        weights = folder / "sam_vit_b.pth"
+        return {
+            "segment-anything, SamPredictor": segment_anything(folder),
+            "geoseg look, ask: cold": ours("sam", weights, cold),
+            "geoseg look, ask: warm": ours("sam", weights, kept),
+        }
+    found: dict[str, Way] = {
+        "transformers, embeddings reused": transformers(folder, reused=True),
+        "transformers, encoded at every click": transformers(folder, reused=False),
+        "geoseg look, ask: cold": ours("sam2", folder / "sam2", cold),
+        "geoseg look, ask: warm": ours("sam2", folder / "sam2", kept),
+    }
+    if hasattr(geoseg, "Session"):
+        found["geoseg.Session: cold"] = session(folder, cold / "session")
+        found["geoseg.Session: warm"] = session(folder, kept / "session")
+    return found
 
 
-def time_way(way: str, folder: Path, clicks: int, masks: Path) -> dict[str, float]:
-    """Time one way: the first click, further ones, and corrections."""
+def fill(model: str, folder: Path, kept: Path) -> None:
+    """Keep the embeddings of the tile, as a process before does; wakes torch up as well."""
+    for title, way in ways(model, folder, kept).items():
+        if title.endswith("warm"):
+            with way as (ask, _):
+                ask(objects(1)[0][:1])
+
+
+def time_ways(model: str, folder: Path, clicks: int) -> dict[str, dict[str, float]]:
+    """Time all ways in turn: the first click, further ones, and corrections."""
     import torch
 
     torch.set_num_threads(THREADS)
-    found: dict[str, Any] = {}
-    times: dict[str, list[tuple[float, float]]] = {"first": [], "other": [], "correct": []}
-    with contextmanager(WAYS[way])(folder) as (ask, count):
+    fill(model, folder, folder / "kept")
+    chosen = ways(model, folder, folder / "kept")
+    times: dict[str, dict[str, list[tuple[float, float]]]] = {
+        title: {kind: [] for kind in KINDS} for title in chosen
+    }
+    pixels: dict[str, list[float]] = {title: [] for title in chosen}
+    with ExitStack() as stack:
+        opened = {title: stack.enter_context(way) for title, way in chosen.items()}
         for k, (inside, beside) in enumerate(objects(clicks)):
             name = "other" if k else "first"
             for kind, points in ((name, [inside]), ("correct", [inside, beside])):
-                start, busy = time.perf_counter(), time.process_time()
-                mask = ask(points)
-                times[kind].append((time.perf_counter() - start, time.process_time() - busy))
-                if mask is not None:
-                    found[f"{kind}{k}"] = np.packbits(mask)
-        encoded = count()
-    np.savez(masks, **found)
-    result = {"encoded": float(encoded)}
-    for kind, pairs in times.items():
-        seconds, busy_s = zip(*pairs, strict=True)
-        result[kind] = statistics.median(seconds)
-        result[f"{kind}_cpu"] = statistics.median(busy_s)
-    return result
+                expected = None
+                for title, (ask, _) in opened.items():
+                    start, busy = time.perf_counter(), time.process_time()
+                    mask = ask(points)
+                    spent = time.perf_counter() - start, time.process_time() - busy
+                    times[title][kind].append(spent)
+                    expected = mask if expected is None else expected
+                    if mask is not None:
+                        pixels[title].append(float((mask == expected).mean()))
+        counts = {title: count() for title, (_, count) in opened.items()}
+    return {
+        title: {
+            **{kind: statistics.median(t for t, _ in found) for kind, found in kinds.items()},
+            **{f"{kind}_cpu": statistics.median(t for _, t in f) for kind, f in kinds.items()},
+            "encoded": counts[title],
+            **({"same": statistics.mean(pixels[title])} if pixels[title] else {}),
+        }
+        for title, kinds in times.items()
+    }
 
 
-def run(way: str, folder: Path, clicks: int, masks: Path) -> dict[str, float]:
-    """Run a way in a process of its own."""
-    command = [sys.executable, __file__, "--way", way, "--folder", str(folder)]
-    command += ["--clicks", str(clicks), "--masks", str(masks)]
+def measure(model: str, folder: Path, clicks: int) -> dict[str, dict[str, float]]:
+    """Time the ways of a model in a process of its own, and print them."""
+    command = [sys.executable, __file__, "--model", model, "--folder", str(folder)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error",
                    "OMP_NUM_THREADS": str(THREADS)}  # fmt: skip
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    times: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return times
-
-
-def same(one: Path, other: Path) -> float:
-    """Return which share of the pixels of two ways' masks is the same."""
-    with np.load(one) as a, np.load(other) as b:
-        differing = sum(int(np.bitwise_count(a[name] ^ b[name]).sum()) for name in a)
-        return 1 - differing / (8 * sum(a[name].size for name in a))
-
-
-def plan(*, vit: bool) -> list[tuple[str, str, str | None]]:
-    """Return what is run in turn: its title, its way, and the folder that must be empty before."""
-    import geoseg
-
-    steps = [
-        ("transformers, encoded at every click", "transformers_plain", None),
-        ("transformers, embeddings reused", "transformers_reused", None),
-        ("geoseg look, ask: cold", "ours_sam2", "kept"),
-        ("geoseg look, ask: warm", "ours_sam2", None),
-    ]
-    if hasattr(geoseg, "Session"):
-        steps += [("geoseg.Session, cold", "session", "kept_session"),
-                  ("geoseg.Session, warm", "session", None)]  # fmt: skip
-    if vit:
-        steps += [("segment-anything, ViT-B", "segment_anything", None),
-                  ("geoseg look, ask: ViT-B, cold", "ours_vit", "kept_vit"),
-                  ("geoseg look, ask: ViT-B, warm", "ours_vit", None)]  # fmt: skip
-    return steps
-
-
-def measure(folder: Path, clicks: int, rounds: int, *, vit: bool) -> dict[str, Any]:
-    """Run all ways in turn, in some rounds, and keep the best of each; then compare masks."""
-    best: dict[str, dict[str, float]] = {}
-    for _ in range(rounds):
-        for title, way, empty in plan(vit=vit):
-            for file in (folder / empty).glob("*") if empty else ():
-                file.unlink()
-            found = run(way, folder, clicks, folder / f"{title}.npz")
-            before = best.setdefault(title, found)
-            best[title] = {name: min(before[name], value) for name, value in found.items()}
-    print(f"{'':36}{'first':>15}{'other':>15}{'correct':>15}  encoded, of {2 * clicks} clicks")
-    for title, times in best.items():
-        shown = "".join(f"{times[n]:7.2f} ({times[f'{n}_cpu']:5.2f})" for n in KINDS)
-        print(f"{title:36}{shown}  {times['encoded']:.0f}")
-    pairs = {
-        "SAM 2-tiny": ("transformers, embeddings reused", "geoseg look, ask: warm"),
-        "SAM ViT-B": ("segment-anything, ViT-B", "geoseg look, ask: ViT-B, warm"),
-    }
-    result: dict[str, Any] = {"ways": best, "same": {}}
-    for model, names in pairs.items():
-        if names[0] in best:
-            share = same(*(folder / f"{name}.npz" for name in names))
-            result["same"][model] = share
-            theirs, ours = (best[name] for name in names)
-            print(
-                f"{model}: {share:.4%} of the pixels of {2 * clicks} masks are the reference's; "
-                f"as fast, by CPU: the first click warm {_ratio(theirs, ours, 'first')}, others "
-                f"{_ratio(theirs, ours, 'other')}, corrections {_ratio(theirs, ours, 'correct')}"
-            )
-    return result
-
-
-def _ratio(theirs: dict[str, float], ours: dict[str, float], kind: str) -> str:
-    return f"{theirs[f'{kind}_cpu'] / ours[f'{kind}_cpu']:.2f} x"
+    done = subprocess.run([*command, "--clicks", str(clicks)], stdout=subprocess.PIPE, text=True,
+                          check=True, env=environment)  # fmt: skip
+    found: dict[str, dict[str, float]] = json.loads(done.stdout.strip().splitlines()[-1])
+    print(f"{model:37}{'first':>15}{'other':>15}{'correct':>15}  encoded  as the reference")
+    for title, times in found.items():
+        shown = "".join(f"{times[k]:7.2f} ({times[f'{k}_cpu']:5.2f})" for k in KINDS)
+        alike = f"{times['same']:.4%}" if "same" in times else "-"
+        print(f"{title:37}{shown}{times['encoded']:9.0f}  {alike}", flush=True)
+    print(f"encoded: of {2 * clicks} clicks\n")
+    return found
 
 
 def main() -> None:
-    """Print a table, and with --json all of it as the last line."""
+    """Print a table per model, and with --json all of it as the last line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--clicks", type=int, default=8, help="objects that are clicked")
-    parser.add_argument("--rounds", type=int, default=1, help="the best of so many is kept")
+    parser.add_argument("--clicks", type=int, default=6, help="objects that are clicked")
     parser.add_argument("--without-vit", action="store_true", help="leave SAM ViT-B out")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--model", choices=(SAM2, VIT), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--masks", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.clicks < 2:
         parser.error("--clicks: at least 2, one of them first")
-    if args.way:
-        print(json.dumps(time_way(args.way, args.folder, args.clicks, args.masks)))
+    if args.model:
+        print(json.dumps(time_ways(args.model, args.folder, args.clicks)))
         return
+    models = [SAM2] if args.without_vit else [SAM2, VIT]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        save(folder, vit=not args.without_vit)
-        result = measure(folder, args.clicks, args.rounds, vit=not args.without_vit)
+        save(Path(name), vit=VIT in models)
+        result = {model: measure(model, Path(name), args.clicks) for model in models}
     if args.json:
         print(json.dumps(result))
 

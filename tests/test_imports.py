@@ -46,7 +46,7 @@ LAYERS = (
     ("executors", "survey", "sieve", "cluster", "attempts", "runfolder", "export"),
     ("prepare", "estimate", "outcome", "plotting", "webmap"),
     ("run", "status", "convert", "dataset", "rerun", "analysis", "origin", "interactive",
-     "reviewing"),
+     "reviewing", "widgets"),
     ("preview", "demo", "qgis", "qgis_profile"),
     ("cli", "cli_accuracy", "cli_change", "cli_evaluate", "cli_export", "cli_models", "cli_options",
      "cli_progress", "cli_qgis", "cli_report", "cli_rerun", "cli_sample", "cli_series", "cli_stats",

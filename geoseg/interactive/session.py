@@ -287,12 +287,12 @@ class Session:
         """Return a map for notebooks: click, shift-click, draw a box, accept.
 
         Args:
-            options: Of `geoseg.interactive.pointing.pointing`.
+            options: Of `geoseg.widgets.pointing.pointing`.
 
         Raises:
             MissingDependencyError: The extra `notebook` is not installed.
         """
-        from geoseg.interactive.pointing import pointing
+        from geoseg.widgets.pointing import pointing
 
         return pointing(self, **options)
 

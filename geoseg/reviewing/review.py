@@ -117,7 +117,7 @@ class Review:
         Raises:
             MissingDependencyError: The map widget is not installed.
         """
-        from geoseg.reviewing.panel import panel
+        from geoseg.widgets.panel import panel
 
         return panel(self)
 

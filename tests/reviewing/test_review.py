@@ -362,7 +362,7 @@ def test_what_is_pointed_at_in_a_review_is_added_to_the_map(path):
 def test_a_notebook_shows_the_panel_and_a_console_a_line(path, monkeypatch):
     shown = SimpleNamespace(_repr_mimebundle_=lambda **_: {"application/widget": 1})
     panel = SimpleNamespace(panel=lambda _: shown)
-    monkeypatch.setitem(sys.modules, "geoseg.reviewing.panel", panel)
+    monkeypatch.setitem(sys.modules, "geoseg.widgets.panel", panel)
     with geoseg.review(path) as review:
         assert review.map() is shown
         assert review._repr_mimebundle_(include=None, exclude=None) == {"application/widget": 1}

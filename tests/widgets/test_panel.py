@@ -10,7 +10,7 @@ from scenes import GEOREF, ByIdentity, raster
 import geoseg
 from geoseg import Legend
 from geoseg.interactive.session import Session
-from geoseg.reviewing.panel import panel
+from geoseg.widgets.panel import panel
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

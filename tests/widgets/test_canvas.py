@@ -11,7 +11,7 @@ from scenes import GEOREF, UTM
 
 from geoseg import ArrayRaster
 from geoseg.errors import TileFailedError
-from geoseg.interactive.canvas import Canvas
+from geoseg.widgets.canvas import Canvas
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

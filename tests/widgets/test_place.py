@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scenes import examples
 
 from geoseg import ArrayRaster
-from geoseg.interactive.place import Place, Screen
 from geoseg.stretch import Stretch
+from geoseg.widgets.place import Place, Screen
 
 PLAIN = Stretch((0, 1, 2), (0, 0, 0), (255, 255, 255))
 KINDS = {

@@ -14,13 +14,13 @@ import numpy as np
 import shapely
 
 from geoseg.frame import Frame
-from geoseg.interactive.place import ZOOM_STEP, Place, Screen
-from geoseg.interactive.toolkit import ipyevents, ipyleaflet, ipywidgets
-from geoseg.interactive.work import Work
 from geoseg.mercator import data_url
 from geoseg.overview import step_for
 from geoseg.raster import RasterReader
 from geoseg.stretch import Stretch, fit_stretch
+from geoseg.widgets.place import ZOOM_STEP, Place, Screen
+from geoseg.widgets.toolkit import ipyevents, ipyleaflet, ipywidgets
+from geoseg.widgets.work import Work
 
 HEIGHT_PX = 500
 """Of a map in a notebook."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 
-from geoseg.interactive.toolkit import ipywidgets
-from geoseg.interactive.work import Work
+from geoseg.widgets.toolkit import ipywidgets
+from geoseg.widgets.work import Work
 
 _GOOD, _BAD, _BUSY = "#1b5e20", "#b00020", "#8a5a00"
 

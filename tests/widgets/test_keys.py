@@ -2,7 +2,7 @@
 
 import pytest
 
-from geoseg.interactive.keys import POINTING, REDRAWING, REVIEWING, action
+from geoseg.widgets.keys import POINTING, REDRAWING, REVIEWING, action
 
 TABLES = (POINTING, REVIEWING, REDRAWING)
 

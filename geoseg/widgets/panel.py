@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, GeosegError
 from geoseg.export.read import open_map
-from geoseg.interactive.canvas import Canvas
-from geoseg.interactive.desk import Desk, line
-from geoseg.interactive.keys import REDRAWING, REVIEWING, action
-from geoseg.interactive.pointer import LAYERS, Pointer
-from geoseg.interactive.pointing import buttons
-from geoseg.interactive.toolkit import ipywidgets
 from geoseg.legend import default_colour
+from geoseg.widgets.canvas import Canvas
+from geoseg.widgets.desk import Desk, line
+from geoseg.widgets.keys import REDRAWING, REVIEWING, action
+from geoseg.widgets.pointer import LAYERS, Pointer
+from geoseg.widgets.pointing import buttons
+from geoseg.widgets.toolkit import ipywidgets
 
 if TYPE_CHECKING:
     from geoseg.reviewing.review import Candidate, Review

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from geoseg.interactive.canvas import Canvas
-from geoseg.interactive.desk import Desk
+from geoseg.widgets.canvas import Canvas
+from geoseg.widgets.desk import Desk
 
 if TYPE_CHECKING:
     from geoseg.interactive.session import Session

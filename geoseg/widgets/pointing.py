@@ -6,12 +6,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError
-from geoseg.interactive.canvas import HEIGHT_PX, Canvas
-from geoseg.interactive.desk import Desk, line
-from geoseg.interactive.keys import POINTING, action
-from geoseg.interactive.pointer import LAYERS, Pointer, filled
-from geoseg.interactive.toolkit import ipywidgets
 from geoseg.legend import default_colour
+from geoseg.widgets.canvas import HEIGHT_PX, Canvas
+from geoseg.widgets.desk import Desk, line
+from geoseg.widgets.keys import POINTING, action
+from geoseg.widgets.pointer import LAYERS, Pointer, filled
+from geoseg.widgets.toolkit import ipywidgets
 
 if TYPE_CHECKING:
     from geoseg.interactive.session import Session

@@ -12,8 +12,8 @@ from prompts import Knowing, coloured
 from scenes import GEOREF
 
 from geoseg.errors import MissingDependencyError
-from geoseg.interactive.pointing import pointing
 from geoseg.interactive.session import Session
+from geoseg.widgets.pointing import pointing
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -204,9 +204,8 @@ def test_the_users_own_progress_is_told_too(tmp_path):
 @pytest.mark.parametrize("package", ["ipyleaflet", "ipyevents"])
 def test_what_to_install_is_said(package, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)
-    for name in [n for n in sys.modules if n.startswith("geoseg.interactive.")]:
-        if name.rpartition(".")[2] in {"toolkit", "canvas", "desk", "pointer", "pointing"}:
-            monkeypatch.delitem(sys.modules, name)
+    for name in [n for n in sys.modules if n.startswith("geoseg.widgets.")]:
+        monkeypatch.delitem(sys.modules, name)
     with (
         Session(coloured(IDS), Knowing(), out=tmp_path / "a.gpkg") as session,
         pytest.raises(

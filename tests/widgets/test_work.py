@@ -3,7 +3,7 @@
 import threading
 
 from geoseg.errors import ConfigError
-from geoseg.interactive.work import Work
+from geoseg.widgets.work import Work
 
 SOON_S = 20
 

@@ -38,7 +38,7 @@ def fake(monkeypatch):
         name: BackendInfo(name, f"fake_parts:{function}", name, role=role, configurable=True)
         for name, function, role in (("find", "find", "detector"), ("cut", "cut", "segmenter"))
     }
-    made["keep"] = replace(made["cut"], name="keep", keeps=True)
+    made["keep"] = replace(made["cut"], name="keep", keeps=True, proposes=True)
     monkeypatch.setattr(backends, "BUILT_IN", {**backends.BUILT_IN, **made})
     ASKED.clear()
 

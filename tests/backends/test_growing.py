@@ -349,7 +349,7 @@ def test_one_click_outlines_an_object_over_four_tiles(tmp_path: Path) -> None:
     mask = disc(128, 120, 80, 256)
     truth = outlined(mask)
     with geoseg.Session(
-        raster(painted(mask)), "grow", out=tmp_path / "a.gpkg", tile=160, overlap=32
+        raster(painted(mask)), "grow", out=tmp_path / "a.gpkg", tile=168, overlap=40
     ) as session:
         found = session.click(500_060, 999_890, crs="EPSG:32633")
     assert found is not None

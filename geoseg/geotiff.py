@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,7 @@ from geoseg.raster import Samples, Valid, finite
 from geoseg.sidecars import sidecar_identity, warn_of_sidecars
 from geoseg.sniff import Origin, recognise
 from geoseg.stamps import Stamp
+from geoseg.thinning import Thin
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
@@ -109,12 +110,42 @@ class GeoTiff:
         Raises:
             TileFailedError: GDAL cannot read it; says why.
         """
-        where = RasterioWindow(window.x0, window.y0, window.width, window.height)
+        data, valid = self._checked(window, lambda: self._read(_of(window)))
+        if self.palette is not None:
+            data = np.moveaxis(self.palette[data[0].astype(np.uint8)], -1, 0)
+        return data, valid
+
+    def thin(self, window: Window, step: int, bands: Sequence[int]) -> Thin | None:
+        """Return a window thinned, from overviews; None where there are none as fine as that.
+
+        Raises:
+            TileFailedError: GDAL cannot read it; says why.
+        """
+        shape = -(-window.height // step), -(-window.width // step)
+        numbers = (0,) if self.palette is not None else tuple(bands)
+
+        def read() -> tuple[Samples, Valid] | None:
+            return self._read(_of(window), numbers, shape) if self._is_thinned(step) else None
+
+        found = self._checked(window, read)
+        if found is None:
+            return None
+        data, valid = found
+        if self.palette is not None:
+            data = np.moveaxis(self.palette[data[0].astype(np.uint8)], -1, 0)[list(bands)]
+        return Thin(data, valid, window.width / shape[1], window.height / shape[0])
+
+    def _is_thinned(self, step: int) -> bool:
+        with self._gdal():
+            dataset = self._dataset()
+            return all(min(dataset.overviews(i), default=step + 1) <= step for i in self.indexes)
+
+    def _checked(self, window: Window, act: Callable[[], T]) -> T:
         try:
             # Before each read: GDAL reads a lost source as black once it has failed.
             for stamp in self.stamps:
                 stamp.check(window)
-            data, valid = self._patiently(lambda: self._read(where))
+            return self._patiently(act)
         except RasterioError as error:
             # Never again through this handle: what failed once may read as black.
             self.close()
@@ -126,18 +157,23 @@ class GeoTiff:
         except Exception:
             self.close()
             raise
-        if self.palette is not None:
-            data = np.moveaxis(self.palette[data[0].astype(np.uint8)], -1, 0)
-        return data, valid
 
     def _patiently(self, act: Callable[[], T]) -> T:
         return remote.patiently(act, self.path, renew=self.close) if self.networked else act()
 
-    def _read(self, where: RasterioWindow) -> tuple[Samples, Valid]:
-        with self._gdal(self.cache_bytes(where.height)):
+    def _read(
+        self,
+        where: RasterioWindow,
+        bands: Sequence[int] | None = None,
+        shape: tuple[int, int] | None = None,
+    ) -> tuple[Samples, Valid]:
+        """Return some bands (None: all) of a window, in so many rows and columns (None: as is)."""
+        bands = range(len(self.indexes)) if bands is None else bands
+        shape = shape or (where.height, where.width)
+        with self._gdal(self.cache_bytes(shape[0])):
             dataset = self._dataset()
-            data = self._samples(dataset, where)
-            return data, self._valid(dataset, data, where)
+            data = self._samples(dataset, where, bands, shape)
+            return data, self._valid(dataset, data, where, bands)
 
     def _gdal(self, cache_bytes: int = CACHE_BYTES[0]) -> rasterio.Env:
         return _gdal(self._opened, cache_bytes, trusted=self.trusted, networked=self.networked)
@@ -197,24 +233,35 @@ class GeoTiff:
             self._local.dataset = dataset
         return dataset
 
-    def _samples(self, dataset: DatasetReader, where: RasterioWindow) -> Samples:
-        dtypes = {dataset.dtypes[i - 1] for i in self.indexes}
+    def _samples(
+        self,
+        dataset: DatasetReader,
+        where: RasterioWindow,
+        bands: Sequence[int],
+        shape: tuple[int, int],
+    ) -> Samples:
+        indexes = [self.indexes[b] for b in bands]
+        dtypes = {dataset.dtypes[i - 1] for i in indexes}
         if len(dtypes) == 1:
-            data: Samples = dataset.read(list(self.indexes), window=where)
+            data: Samples = dataset.read(indexes, window=where, out_shape=(len(indexes), *shape))
             return data
         # rasterio refuses to read bands of several types at once.
         kind = np.result_type(*dtypes)
-        return np.stack([dataset.read(i, window=where).astype(kind) for i in self.indexes])
+        return np.stack(
+            [dataset.read(i, window=where, out_shape=shape).astype(kind) for i in indexes]
+        )
 
-    def _valid(self, dataset: DatasetReader, data: Samples, where: RasterioWindow) -> Valid:
+    def _valid(
+        self, dataset: DatasetReader, data: Samples, where: RasterioWindow, bands: Sequence[int]
+    ) -> Valid:
         valid = finite(data)
         if self.mask == "alpha":
-            valid &= dataset.read(self.alpha, window=where) > 0
+            valid &= dataset.read(self.alpha, window=where, out_shape=valid.shape) > 0
         elif self.mask == "mask":
-            valid &= dataset.read_masks(1, window=where) > 0
+            valid &= dataset.read_masks(1, window=where, out_shape=valid.shape) > 0
         elif self.mask == "nodata":
             some = np.zeros(valid.shape, bool)
-            for band, nodata in zip(data, self.nodata, strict=True):
+            for band, nodata in zip(data, (self.nodata[b] for b in bands), strict=True):
                 some |= True if nodata is None else band != nodata
             valid &= some
         return valid
@@ -327,6 +374,10 @@ def _is_networked(origin: Origin, page: vrt.Page | None) -> bool:
     if origin.driver == "WMS" or is_network(origin.gdal_name):
         return True
     return page is not None and any(is_network(reach.name) for reach in page.reaches)
+
+
+def _of(window: Window) -> RasterioWindow:
+    return RasterioWindow(window.x0, window.y0, window.width, window.height)
 
 
 def _reason(error: BaseException) -> str:

@@ -8,6 +8,7 @@ are not valid. Every source is opened and checked before the run.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -28,6 +29,7 @@ from geoseg.errors import ConfigError, RasterError
 from geoseg.frame import Frame
 from geoseg.geotiff import GeoTiff, open_raster
 from geoseg.raster import RasterReader, Samples, Valid
+from geoseg.thinning import Thin
 from geoseg.window import Window
 
 log = logging.getLogger(__name__)
@@ -98,6 +100,29 @@ class Mosaic:
             valid[rows, cols] |= good
         return data, valid
 
+    def thin(self, window: Window, step: int, bands: Sequence[int]) -> Thin | None:
+        """Return a window thinned, from overviews of the sources; None where one has none.
+
+        Raises:
+            TileFailedError: A source that the window touches cannot be read; names it.
+        """
+        kind = np.result_type(*(self.bands[b].dtype for b in bands))
+        shape = -(-window.height // step), -(-window.width // step)
+        data, valid = np.zeros((len(bands), *shape), kind), np.zeros(shape, bool)
+        across, down = window.width / shape[1], window.height / shape[0]
+        for number, part in self._touched(window):
+            found = self._used(number).thin(self._inside(number, part), step, bands)
+            if found is None:
+                return None
+            # The pixels whose centres lie in the source, and what of it is there.
+            rows, from_rows = _nearest(part.y0 - window.y0, part.height, down, found.down)
+            cols, from_cols = _nearest(part.x0 - window.x0, part.width, across, found.across)
+            here = data[:, rows, cols]
+            good = found.valid[np.ix_(from_rows, from_cols)] & ~valid[rows, cols]
+            np.copyto(here, found.data[:, from_rows][:, :, from_cols], where=good)
+            valid[rows, cols] |= good
+        return Thin(data, valid, across, down)
+
     def empty(self, window: Window) -> bool:
         """Tell whether no source has anything in a window."""
         return all(
@@ -154,6 +179,21 @@ class Mosaic:
         if len(used) > MAX_OPEN:
             self.sources[used.popitem(last=False)[0]].close()
         return self.sources[number]
+
+
+def _nearest(start: int, size: int, step: float, own: float) -> tuple[slice, NDArray[np.int64]]:
+    """Return which pixels of a thinned window have their centres in a source, and its pixels there.
+
+    Args:
+        start: Where the source begins in the window, in pixels.
+        size: How long it is.
+        step: Pixels per pixel of the thinned window.
+        own: Pixels per pixel of the thinned source.
+    """
+    first, last = (max(math.ceil(v / step - 0.5), 0) for v in (start, start + size))
+    centres = (np.arange(first, last) + 0.5) * step - start
+    places = np.minimum(centres / own, math.ceil(size / own - 1e-9) - 1).astype(np.int64)
+    return slice(first, last), places
 
 
 def open_rasters(

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.raster import RasterReader
-from geoseg.stretch import fit_stretch
+from geoseg.stretch import Stretch, fit_stretch
+from geoseg.thinning import thin
 from geoseg.window import Window
 
 SIDE_PX = 1600
 """Longest side of a picture that fills a page or a screen."""
 
-_STRIP_ROWS = 512
-"""About so many rows are held at once."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """A thinned raster."""
+    """A thinned raster, or a part of one."""
 
     image: NDArray[np.uint8]
     """(row, col, 3) red, green, blue; white where nothing is valid."""
@@ -33,17 +31,24 @@ class Overview:
 
 def overview(raster: RasterReader, side_px: int = SIDE_PX) -> Overview:
     """Return every n-th pixel of a raster, so that neither side is longer than `side_px`."""
-    frame, stretch = raster.frame, fit_stretch(raster, raster.roles)
-    step = -(-max(frame.width, frame.height) // side_px)
-    images, masks = [], []
-    strip = max(_STRIP_ROWS // step, 1) * step
-    for y in range(0, frame.height, strip):
-        data, valid = raster.read(Window(0, y, frame.width, min(y + strip, frame.height)))
-        seen = valid[::step, ::step]
-        thin = stretch.apply(data[:, ::step, ::step])
-        thin[~seen] = 255
-        images.append(thin)
-        masks.append(seen)
-    return Overview(
-        np.concatenate(images), np.concatenate(masks), frame.transform @ Affine.scale(step)
-    )
+    frame = raster.frame
+    step = step_for(frame.window, side_px)
+    return part(raster, fit_stretch(raster, raster.roles), frame.window, step)
+
+
+def step_for(window: Window, side_px: int) -> int:
+    """Return every how many-th pixel is few enough."""
+    return -(-max(window.width, window.height) // side_px)
+
+
+def part(raster: RasterReader, stretch: Stretch, window: Window, step: int) -> Overview:
+    """Return every n-th pixel of a window.
+
+    Raises:
+        TileFailedError: It cannot be read.
+    """
+    found = thin(raster, window, step, stretch.bands)
+    image = replace(stretch, bands=(0, 1, 2)).apply(found.data)
+    image[~found.valid] = 255
+    place = Affine.translation(window.x0, window.y0) @ Affine.scale(found.across, found.down)
+    return Overview(image, found.valid, raster.frame.transform @ place)

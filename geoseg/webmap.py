@@ -6,7 +6,6 @@ unless one is given. It comes with `pip install "geoseg[notebook]"`.
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
@@ -15,15 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyproj
 import shapely
-from affine import Affine
-from numpy.typing import NDArray
-from rasterio.warp import Resampling, reproject
 
 from geoseg.errors import MapError, MissingDependencyError
 from geoseg.frame import Floats
 from geoseg.legend import Legend
+from geoseg.mercator import HALF_M, Bounds, data_url, drawn, to_lonlat, web_of
 from geoseg.overview import Overview
-from geoseg.png import png
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -31,13 +27,6 @@ if TYPE_CHECKING:
 
 MOST = 5000
 """Polygons that a page stays quick with."""
-
-_WEB = "+proj=merc +a=6378137 +b=6378137 +lon_0={:.12f} +units=m +nadgrids=@null +no_defs"
-"""The web's projection (EPSG:3857), torn at the far side from a longitude."""
-
-_RADIUS_M = 6378137.0
-_HALF_M = math.pi * _RADIUS_M
-"""Half a side of the square that is all the web shows: up to 85 degrees of latitude."""
 
 _LONLAT = "EPSG:4326"
 
@@ -175,29 +164,19 @@ def _picture(seen: Overview, crs: str, middle: float) -> ipyleaflet.ImageOverlay
     """Return a raster's overview as the web's projection shows it, around a longitude."""
     import ipyleaflet
 
-    rgba = np.concatenate([seen.image, 255 * seen.valid[..., None].astype(np.uint8)], axis=2)
-    height, width = seen.valid.shape
-    web = _WEB.format((middle + 180) % 360 - 180)
+    web = web_of(middle)
     left, low, right, high = _web_bounds(seen, crs, web)
-    image = np.zeros((4, height, width), np.uint8)
-    reproject(
-        np.ascontiguousarray(np.moveaxis(rgba, -1, 0)),
-        image,
-        src_transform=seen.transform,
-        src_crs=crs,
-        dst_transform=Affine((right - left) / width, 0, left, 0, (low - high) / height, high),
-        dst_crs=web,
-        resampling=Resampling.nearest,
-    )
-    west, east = (middle + math.degrees(x / _RADIUS_M) for x in (left, right))
-    south, north = (math.degrees(math.atan(math.sinh(y / _RADIUS_M))) for y in (low, high))
+    image = drawn(seen, crs, web, (left, low, right, high), seen.valid.shape)
+    (west, south), (east, north) = to_lonlat(
+        np.array([(left, low), (right, high)]), middle
+    ).tolist()
     return ipyleaflet.ImageOverlay(
         url=data_url(image), bounds=((south, west), (north, east)), name="raster"
     )
 
 
-def _web_bounds(seen: Overview, crs: str, web: str) -> tuple[float, float, float, float]:
-    """Return left, low, right and high of a picture in the web's projection."""
+def _web_bounds(seen: Overview, crs: str, web: str) -> Bounds:
+    """Return what of the web's projection a picture covers."""
     height, width = seen.valid.shape
     t = seen.transform
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)])
@@ -205,11 +184,5 @@ def _web_bounds(seen: Overview, crs: str, web: str) -> tuple[float, float, float
     y = t.d * corners[:, 0] + t.e * corners[:, 1] + t.f
     to_web = pyproj.Transformer.from_crs(crs, web, always_xy=True)
     known = to_web.transform_bounds(x.min(), y.min(), x.max(), y.max())
-    left, low, right, high = np.clip(known, -_HALF_M, _HALF_M).tolist()
+    left, low, right, high = np.clip(known, -HALF_M, HALF_M).tolist()
     return left, low, right, high
-
-
-def data_url(image: NDArray[np.uint8]) -> str:
-    """Return a (band, row, col) picture of three or four bands as a PNG inside a URL."""
-    text = base64.b64encode(png(image)).decode("ascii")
-    return f"data:image/png;base64,{text}"

@@ -20,8 +20,8 @@ def cells(book):
     return [cell for cell in book.cells if cell.cell_type == "code"]
 
 
-def test_there_are_five():
-    assert [book.name[:2] for book in BOOKS] == ["01", "02", "03", "04", "05"]
+def test_there_are_six():
+    assert [book.name[:2] for book in BOOKS] == ["01", "02", "03", "04", "05", "06"]
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)

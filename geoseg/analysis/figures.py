@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def plot(map: str | Path, *, raster: str | bool = True, ax: Axes | None = None) -> Axes:  # noqa: A002
+def plot(map: str | Path, *, raster: str | Path | bool = True, ax: Axes | None = None) -> Axes:  # noqa: A002
     """Draw a map with matplotlib: legend, scale bar, north arrow, failed tiles hatched.
 
     Args:
@@ -40,7 +40,7 @@ def plot(map: str | Path, *, raster: str | bool = True, ax: Axes | None = None) 
 def explore(
     map: str | Path,  # noqa: A002
     *,
-    raster: str | bool = True,
+    raster: str | Path | bool = True,
     most: int = webmap.MOST,
     base: Any = None,
 ) -> ipyleaflet.Map:
@@ -63,8 +63,8 @@ def explore(
     return webmap.explore(features_of(found), found.legend, beneath=beneath, most=most, base=base)
 
 
-def _beneath(found: Map, raster: str | Literal[True]) -> Overview:
-    return overview(open_origin(found, None if raster is True else raster))
+def _beneath(found: Map, raster: str | Path | Literal[True]) -> Overview:
+    return overview(open_origin(found, None if raster is True else str(raster)))
 
 
 def features_of(found: Map) -> gpd.GeoDataFrame:

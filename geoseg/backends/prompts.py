@@ -34,3 +34,6 @@ class Prompt:
     """(4,) x0, y0, x1, y1 around the object, or around the part of it that the picture shows."""
     mask: Mask | None = None
     """(row, col) of the picture: roughly where the object is."""
+    further: bool = False
+    """Whether other masks are wanted after the first, to choose from by what is known elsewhere; a
+    segmenter that has them at hand gives them anyway."""

@@ -30,6 +30,8 @@ class Pointed:
     """Around it."""
     mask: shapely.MultiPolygon | None = None
     """Roughly where it is."""
+    further: bool = False
+    """Whether there is a way to choose among what a tile may say."""
 
     @property
     def within(self) -> tuple[tuple[float, float], ...]:
@@ -42,8 +44,8 @@ class Pointed:
         return bool(self.within) or self.box is not None or self.mask is not None
 
     def at(self, x: float, y: float) -> Pointed:
-        """Return it with a further point in the object."""
-        return replace(self, points=(*self.points, (x, y, True)))
+        """Return it with a further point in the object, where a neighbour sees it."""
+        return replace(self, points=(*self.points, (x, y, True)), further=True)
 
     def shown(self, window: Window, shape: tuple[int, int]) -> Prompt | None:
         """Return what a picture shows of it, in pixels of the picture; None where nothing is.
@@ -63,6 +65,7 @@ class Pointed:
             if box is None
             else ((box - np.tile(corner, 2)) * np.tile(scale, 2)).astype(np.float32),
             self._mask_in(window, shape),
+            self.further,
         )
         told = positive.any() or prompt.box is not None or prompt.mask is not None
         return prompt if told else None

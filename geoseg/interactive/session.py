@@ -121,8 +121,9 @@ class Session:
         self._kept = Kept(path, self.raster.frame, made)
         self._segmenter = segmenter.ready()
         self._before = getattr(self._segmenter, "encoded", 0)
-        stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
-        self._looks = Looks(self.raster, self._segmenter, view, grid, stretch)
+        self.stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
+        """How it is shown to the segmenter, and to the user."""
+        self._looks = Looks(self.raster, self._segmenter, view, grid, self.stretch)
         self._looks.progress = progress
         self._said: tuple[Said, ...] = ()
         self._current: Outline | None = None

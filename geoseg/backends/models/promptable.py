@@ -83,9 +83,9 @@ class Promptable:
         """Return the segmenter with its network loaded.
 
         Raises:
-            BackendError: Weights that are damaged or of another kind.
+            BackendError: Weights that are damaged or of another kind, or no place for a cache.
         """
-        _ = self._network
+        _ = self._network, self._encoder
         return self
 
     @property
@@ -153,9 +153,10 @@ class Promptable:
         asked = said(seen, prompt, self._network.grid)
         if asked is None:
             return []
-        # What means one thing to the network's makers may yet be meant otherwise.
-        ways = [asked] if asked.several else [asked, replace(asked, several=True)]
-
+        ways = [asked]
+        if prompt.further and not asked.several:
+            # What means one thing to the network's makers may be meant otherwise.
+            ways.append(replace(asked, several=True))
         with torch.inference_mode():
             found = self._prompts(partial(self._candidates, seen, shape), ways)
         return list(chain.from_iterable(found))

@@ -84,13 +84,16 @@ def test_one_point_has_all_candidates_and_the_surest_first(family, ready, saved)
         np.testing.assert_array_equal(full(cutout, shape)[certain], (logits[k] > 0)[certain])
 
 
-def test_what_is_not_ambiguous_has_further_candidates_after_its_own(family, ready):
+def test_what_is_not_ambiguous_has_further_candidates_where_they_are_wanted(family, ready):
     segmenter, shape = ready(family), SHAPES[0]
     seen = segmenter.look(picture_of(shape))
-    found = segmenter.ask(seen, Prompt(**BOX, **THREE), shape)
-    further = [c.quality for c in found[1:]]
-    assert len(further) >= 1
+    alone = segmenter.ask(seen, Prompt(**BOX, **THREE), shape)
+    found = segmenter.ask(seen, Prompt(**BOX, **THREE, further=True), shape)
+    further = [c.quality for c in found[len(alone) :]]
+    assert len(alone) <= 1 <= len(further)
     assert further == sorted(further, reverse=True)
+    for a, b in zip(alone, found, strict=False):
+        assert (a.box, a.quality) == (b.box, b.quality)
 
 
 def test_masks_are_made_in_pixels_of_the_tile(family, ready, saved):

@@ -356,7 +356,8 @@ def test_auto_is_the_users_own_cache(monkeypatch, tmp_path):
     assert folder_of("/elsewhere") == Path("/elsewhere")
 
 
-def test_auto_without_a_home_is_refused_in_one_line(monkeypatch):
+def test_auto_without_a_home_is_refused_before_any_tile(saved, monkeypatch):
     monkeypatch.setattr(embeddings, "_caches", lambda: (_ for _ in ()).throw(RuntimeError("no")))
+    segmenter = FAMILIES["sam2"](str(saved("sam2")), caching("auto"))
     with pytest.raises(BackendError, match=r"--cache auto: .*; give a folder"):
-        folder_of("auto")
+        segmenter.ready()

@@ -1,0 +1,169 @@
+"""A review by keyboard: each key decides about the polygon that is seen, at once."""
+
+import numpy as np
+import pytest
+import shapely
+from browsers import click, look, press
+from prompts import Knowing, coloured
+from scenes import GEOREF, ByIdentity, raster
+
+import geoseg
+from geoseg import Legend
+from geoseg.interactive.session import Session
+from geoseg.reviewing.panel import panel
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+SOON_S = 20
+IDS = np.zeros((60, 90), np.int32)
+for number, (y, x) in enumerate(((5, 5), (5, 40), (30, 5), (30, 40), (30, 70)), 1):
+    IDS[y : y + 10 + number, x : x + 12] = number
+LEGEND = Legend.parse("hut, barn, <i>field</i>")
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Return a review of five polygons, and its panel."""
+    path = tmp_path / "m.gpkg"
+    scene = raster(IDS)
+    geoseg.segment(
+        scene, LEGEND, backend=ByIdentity((0, 1, 2, 0, 1)), tile=128, overlap=16, out=path
+    )
+    with geoseg.review(path, scene, order="id", by="me") as review:
+        review._session = Session(coloured(IDS * 40), Knowing(), out=tmp_path / "x.gpkg")
+        shown = panel(review)
+        assert done(shown)
+        yield review, shown
+
+
+def done(shown):
+    return shown.desk.wait(SOON_S) and shown.canvas.wait(SOON_S)
+
+
+def pressed(shown, *keys):
+    for key in keys:
+        press(shown.canvas, key)
+    assert done(shown)
+
+
+def layer(shown, name):
+    [found] = [x for x in shown.canvas.map.layers if x.name == name]
+    return found.data["features"]
+
+
+def test_it_shows_the_polygon_what_is_known_of_it_and_how_many_are_left(opened):
+    review, shown = opened
+    assert "<b>hut</b>, id 1" in shown.about.value
+    assert "score 0.90" in shown.about.value
+    assert "5 open" in shown.about.value
+    assert [b.description for b in shown.names.children] == ["1 hut", "2 barn", "3 <i>field</i>"]
+    [outline] = layer(shown, "polygon")
+    look(shown.canvas)
+    (south, west), (north, east) = shown.canvas.map.bounds
+    x0, y0, x1, y1 = shapely.geometry.shape(outline["geometry"]).bounds
+    assert west < x0 < x1 < east
+    assert south < y0 < y1 < north
+    assert (x1 - x0) > (east - west) / 12
+    pressed(shown, "n", "n")
+    assert "<i>" not in shown.about.value
+    assert review.counts["open"] == 5
+
+
+def test_each_key_is_a_decision_and_goes_on(opened):
+    review, shown = opened
+    pressed(shown, "a", "r", "2")
+    assert review.counts == {"accepted": 1, "rejected": 1, "edited": 1, "open": 2}
+    assert review.current.id == 4
+    pressed(shown, "p")
+    assert (review.current.cls, review.current.review) == ("barn", "edited")
+    assert "edited" in shown.about.value
+    pressed(shown, "u")
+    assert review.counts["open"] == 3
+    assert review.current.id == 3
+    pressed(shown, "ArrowRight", "ArrowRight")
+    assert review.current.id == 5
+
+
+def test_buttons_do_what_keys_do(opened):
+    review, shown = opened
+    {b.description[:6]: b for b in shown.buttons.children}["Accept"].click()
+    shown.names.children[1].click()
+    assert done(shown)
+    assert review.counts["accepted"] == review.counts["edited"] == 1
+    assert review.go(2).cls == "barn"
+
+
+def test_when_all_are_reviewed_it_says_so(opened):
+    _, shown = opened
+    pressed(shown, *"aaaaa")
+    assert "all are reviewed" in shown.about.value
+    assert layer(shown, "polygon") == []
+    pressed(shown, "a")
+    assert "all are reviewed" in shown.desk.line.value
+    pressed(shown, "p")
+    assert "id 5" in shown.about.value
+
+
+def test_the_map_moves_only_to_another_polygon(opened):
+    _, shown = opened
+    look(shown.canvas, shown.canvas.map.center, 12)
+    pressed(shown, "9")
+    assert "there is no class 9; there are 3" in shown.desk.line.value
+    assert shown.canvas.map.zoom == 12
+    pressed(shown, "n")
+    assert shown.canvas.map.zoom != 12
+
+
+def test_an_outline_is_drawn_anew_by_clicks(opened):
+    review, shown = opened
+    click(shown.canvas, GEOREF @ (45, 10))
+    assert layer(shown, "waiting") == []
+    pressed(shown, "d")
+    click(shown.canvas, GEOREF @ (45, 10))
+    assert done(shown)
+    assert len(layer(shown, "mask")) == 1
+    # Here, keys mean the outline: none of them decides about the polygon.
+    pressed(shown, "a", "r", "1")
+    assert review.counts["open"] == 5
+    pressed(shown, "Enter")
+    assert layer(shown, "mask") == layer(shown, "prompts") == []
+    edited = review.go(1)
+    assert edited.review == "edited"
+    want = shapely.transform(shapely.box(40, 5, 52, 17), review._editor.frame.to_crs)
+    assert edited.geometry.symmetric_difference(want).area < 1e-6
+    assert edited.area_ha == pytest.approx(want.area / 1e4, rel=2e-3)
+
+
+def test_leaving_a_drawing_changes_nothing(opened):
+    review, shown = opened
+    pressed(shown, "d")
+    click(shown.canvas, GEOREF @ (45, 10))
+    pressed(shown, "b", "Escape")
+    assert review.counts["open"] == 5
+    assert not shown.canvas.is_boxing
+    assert layer(shown, "mask") == []
+    pressed(shown, "d", "Enter")
+    assert "there is no outline yet" in shown.desk.line.value
+    pressed(shown, "Escape", "a")
+    assert review.counts["accepted"] == 1
+
+
+def test_without_its_raster_a_map_can_be_reviewed_too(tmp_path):
+    path = tmp_path / "m.gpkg"
+    geoseg.segment(
+        raster(IDS), LEGEND, backend=ByIdentity((0, 1, 2, 0, 1)), tile=128, overlap=16, out=path
+    )
+    with geoseg.review(path) as review:
+        assert review.raster is None
+        shown = review.map()
+        assert done(shown)
+        pressed(shown, "a")
+        assert review.counts["accepted"] == 1
+        assert len(layer(shown, "polygon")) == 1
+        pressed(shown, "d")
+        assert "color:#b00020" in shown.desk.line.value
+
+
+def test_a_review_is_its_own_widget_in_a_notebook(opened):
+    review, _ = opened
+    assert "application/vnd.jupyter.widget-view+json" in review._repr_mimebundle_()

@@ -1,0 +1,136 @@
+"""A thinned window is every n-th pixel, or what an overview says, and lies where it is."""
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasters import draw
+
+from geoseg.geotiff import open_raster
+from geoseg.mosaic import open_rasters
+from geoseg.overview import overview, part
+from geoseg.stretch import Stretch
+from geoseg.thinning import thin
+from geoseg.window import Window
+
+
+def copies(path, value=7, factors=(2, 4), **options):
+    """Write a raster of noise whose overviews hold one value, so that it shows what is read."""
+
+    options.setdefault("shape", (150, 230))
+    draw(
+        path,
+        paint=lambda data: data.fill(value),
+        finish=lambda out: out.build_overviews(factors),
+        **options,
+    )
+    noise = np.random.default_rng(0).integers(10, 250, (3, *options["shape"])).astype(np.uint8)
+    with rasterio.open(path, "r+") as out:
+        out.write(noise[: out.count])
+    return noise
+
+
+def test_without_overviews_it_is_every_nth_pixel(tmp_path):
+    path = draw(tmp_path / "a.tif", shape=(150, 230), nodata=3)
+    raster = open_raster(path)
+    window = Window(13, 20, 200, 149)
+    found = thin(raster, window, 7, (2, 0, 0))
+    data, valid = raster.read(window)
+    assert (found.data == data[[2, 0, 0], ::7, ::7]).all()
+    assert (found.valid == valid[::7, ::7]).all()
+    assert (found.across, found.down) == (7, 7)
+
+
+def test_overviews_are_read_where_they_are_fine_enough(tmp_path):
+    noise = copies(tmp_path / "a.tif")
+    raster = open_raster(tmp_path / "a.tif")
+    whole = raster.frame.window
+    assert (thin(raster, whole, 1, (0, 1, 2)).data == noise).all()
+    for step in (2, 3, 5, 40):
+        found = thin(raster, whole, step, (0, 1, 2))
+        assert (found.data == 7).all()
+        assert found.valid.shape == (-(-150 // step), -(-230 // step))
+        rows, cols = found.valid.shape
+        assert (found.down * rows, found.across * cols) == pytest.approx((150, 230))
+
+
+def test_coarser_overviews_do_not_stand_for_finer_pictures(tmp_path):
+    noise = copies(tmp_path / "a.tif", factors=(8,))
+    found = thin(open_raster(tmp_path / "a.tif"), Window(0, 0, 230, 150), 4, (1,))
+    assert (found.data == noise[1:2, ::4, ::4]).all()
+
+
+def test_overviews_say_where_data_is_good(tmp_path):
+    def paint(data):
+        data[:, :40] = 0
+
+    path = draw(
+        tmp_path / "a.tif",
+        shape=(160, 240),
+        nodata=0,
+        paint=paint,
+        finish=lambda out: out.build_overviews([4], rasterio.enums.Resampling.nearest),
+    )
+    found = thin(open_raster(path), Window(0, 0, 240, 160), 8, (0, 1, 2))
+    assert not found.valid[:5].any()
+    assert found.valid[5:].mean() > 0.9
+
+
+def test_colours_of_a_palette_are_thinned_too(tmp_path):
+    def finish(out):
+        out.write_colormap(1, {k: (k, 255 - k, 9, 255) for k in range(256)})
+        out.build_overviews([2])
+
+    path = draw(tmp_path / "a.tif", bands=1, shape=(60, 80), photometric="palette", finish=finish)
+    found = thin(open_raster(path), Window(0, 0, 80, 60), 2, (1, 0, 2))
+    assert found.data.shape == (3, 30, 40)
+    assert (found.data[0] == 255 - found.data[1]).all()
+    assert (found.data[2] == 9).all()
+
+
+def test_a_picture_of_a_part_lies_where_the_part_is(tmp_path):
+    noise = copies(tmp_path / "a.tif")
+    raster = open_raster(tmp_path / "a.tif")
+    stretch = Stretch((0, 1, 2), (0, 0, 0), (255, 255, 255))
+    seen = part(raster, stretch, Window(30, 40, 130, 90), 1)
+    assert (seen.image == np.moveaxis(noise[:, 40:90, 30:130], 0, -1)).all()
+    assert seen.transform == raster.frame.transform @ Affine.translation(30, 40)
+    far = overview(raster, 50)
+    height, width = far.valid.shape
+    assert far.transform @ (width, height) == pytest.approx(raster.frame.transform @ (230, 150))
+
+
+def test_of_a_mosaic_the_overviews_of_its_sources_are_read(tmp_path):
+    ramp = np.indices((96, 128))[1].astype(np.uint8)
+    for k, (x, y) in enumerate(((0, 0), (100, 0), (40, 90))):
+        path = draw(
+            tmp_path / f"{k}.tif",
+            shape=(96, 128),
+            transform=Affine(10, 0, 500_000 + 10 * x, 0, -10, 5_000_000 - 10 * y),
+            paint=lambda data, x=x: np.copyto(data, ramp + x),
+            finish=lambda out: out.build_overviews([2], rasterio.enums.Resampling.nearest),
+        )
+        # What overviews say is not what is there, so that it shows which are read.
+        with rasterio.open(path, "r+") as out:
+            out.write(np.zeros((3, 96, 128), np.uint8))
+    both = open_rasters([tmp_path])
+    whole = both.frame.window
+    for step in (2, 3, 7):
+        found = thin(both, whole, step, (0, 2))
+        rows, cols = np.nonzero(found.valid)
+        x, y = (cols + 0.5) * found.across, (rows + 0.5) * found.down
+        assert (np.abs(found.data[:, rows, cols] - x) <= 2 * step).all()
+        inside = both.read(whole)[1][y.astype(int), x.astype(int)]
+        assert inside.all()
+        assert found.valid.mean() == pytest.approx(both.read(whole)[1].mean(), abs=0.05)
+    assert not thin(both, whole, 1, (0,)).data.any()
+    with rasterio.open(tmp_path / "0.tif") as source:
+        assert source.overviews(1) == [2]
+
+
+def test_of_a_mosaic_with_one_source_without_overviews_all_is_read(tmp_path):
+    draw(tmp_path / "0.tif", shape=(96, 128), finish=lambda out: out.build_overviews([2]))
+    draw(tmp_path / "1.tif", shape=(96, 128), transform=Affine(10, 0, 501_000, 0, -10, 5_000_000))
+    both = open_rasters([tmp_path])
+    found = thin(both, both.frame.window, 4, (1,))
+    assert (found.data == both.read(both.frame.window)[0][1:2, ::4, ::4]).all()

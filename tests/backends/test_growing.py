@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio.features
+import shapely
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+import geoseg
 from geoseg.backends import find
 from geoseg.backends.compose import load
 from geoseg.backends.detections import Detections, Picture
@@ -21,6 +28,7 @@ from geoseg.backends.outlining import Cutout, Interactive
 from geoseg.backends.prompts import Prompt
 from geoseg.errors import BackendError
 from geoseg.instances import Mask
+from geoseg.raster import ArrayRaster
 
 GROW = Grow()
 
@@ -307,3 +315,43 @@ def test_it_is_a_segmenter_that_can_be_asked_again() -> None:
 def test_everything_is_refused() -> None:
     with pytest.raises(BackendError, match="everything:sam2"):
         load("everything:grow")
+
+
+def raster(picture: Picture) -> ArrayRaster:
+    """Return a picture on 1 m pixels."""
+    place = Affine(1, 0, 500_000, 0, -1, 1_000_000)
+    roles = {"red": 1, "green": 2, "blue": 3}
+    return ArrayRaster(np.moveaxis(picture, 2, 0), None, place, "EPSG:32633", roles)
+
+
+def outlined(mask: Mask) -> shapely.Geometry:
+    """Return a mask of that raster as polygons."""
+    shapes = rasterio.features.shapes(
+        mask.astype(np.uint8), mask, 4, raster(painted(mask)).transform
+    )
+    return shapely.union_all([shapely.geometry.shape(s) for s, _ in shapes])
+
+
+def alike(one: shapely.Geometry, other: shapely.Geometry) -> float:
+    return one.intersection(other).area / one.union(other).area
+
+
+def test_segment_outlines_boxes_without_weights() -> None:
+    mask = house()
+    truth = outlined(mask)
+    boxes = gpd.GeoDataFrame({"class": ["hut"]}, geometry=[truth.envelope], crs="EPSG:32633")
+    found = geoseg.segment(raster(painted(mask)), backend="grow", boxes=boxes).features()
+    assert found["class"].tolist() == ["hut"]
+    assert alike(found.geometry[0], truth) > 0.9
+
+
+def test_one_click_outlines_an_object_over_four_tiles(tmp_path: Path) -> None:
+    mask = disc(128, 120, 80, 256)
+    truth = outlined(mask)
+    with geoseg.Session(
+        raster(painted(mask)), "grow", out=tmp_path / "a.gpkg", tile=168, overlap=40
+    ) as session:
+        found = session.click(500_060, 999_890, crs="EPSG:32633")
+    assert found is not None
+    assert found.n_tiles == 4
+    assert alike(found.geometry, truth) > 0.95

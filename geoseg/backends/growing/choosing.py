@@ -15,11 +15,11 @@ import numpy as np
 from geoseg.backends.growing.borders import Doubles, Ints
 from geoseg.backends.growing.tree import Tree
 
-_WEIGHTS = np.array((2.06, 2.42, -1.38, -7.84, -0.24, -2.62))
+_WEIGHTS = np.array((1.97, 2.53, -1.35, -6.72, -0.21, -2.63))
 """Of the columns of `terms`, for the choice."""
 
-_QUALITY = np.array((0.0, 0.54, -0.46, -0.3, -0.05, -1.8))
-_USUAL = -0.3
+_QUALITY = np.array((0.0, 0.49, -0.45, -0.62, -0.04, -1.78))
+_USUAL = -0.2
 """Of the same columns, and alone, for the logit of the intersection over union to be expected."""
 
 _LEAST_STEP = 0.1
@@ -65,7 +65,8 @@ def terms(tree: Tree, chain: Ints, at: tuple[float, float]) -> Doubles:
             np.log(np.maximum(_step(tree, chain), _LEAST_STEP)),
             np.log(np.maximum(rim, _LEAST_STEP)),
             np.minimum(away, 6),
-            cut / (cut + length),
+            # How much of its edge, or of the picture's, is where the picture ends.
+            np.maximum(cut / (cut + length), cut / tree.frame[-1]),
             np.log10(size) ** 2,
             # The area of the ellipse of the same spread over its own: 1 of an ellipse.
             np.log(4 * np.pi * np.sqrt(det) / size),

@@ -27,8 +27,9 @@ REGIONS = 300
 _ROUNDS = 3
 """How often colours are learnt anew."""
 
-_SAME_COLOUR = 6.0
-"""Colours (CIELAB) nearer than this are much the same; the width of the kernel."""
+_LEAST_WIDTH, _MOST_WIDTH = 1.0, 6.0
+"""Colours (CIELAB) nearer than a width between these are much the same: half of how far colours
+spread in the part that is cut, so that a faint object is told from a faint ground."""
 
 _MOST_LOGIT = 3.0
 """Colour alone never says more."""
@@ -36,9 +37,9 @@ _MOST_LOGIT = 3.0
 _RARE = 1e-3
 """Share of colours that nobody has seen."""
 
-_STIFFNESS, _EDGE = 2.0, 5.0
-"""What a pixel of edge costs between equal colours, in logits of a pixel, and the difference in
-colour at which it costs 1/e of that."""
+_STIFFNESS = 2.0
+"""What a pixel of edge costs between equal colours, in logits of a pixel; between colours that
+differ by the width, 1/e of that."""
 
 _STEPS = 10
 """Capacities are whole numbers of 1/10 logit."""
@@ -132,17 +133,25 @@ def _parts(seen: Seen, place: Field) -> _Parts:
     touching = borders(label.astype(np.int32))
     step = colour[:, None] - colour[None]
     distance = np.sqrt((step * step).sum(axis=2))
+    width = _width(distance, area)
     between = distance[touching.one, touching.other]
     return _Parts(
         label,
         code % 2 == 1,
         area,
         np.bincount(label.ravel(), place.logit.ravel()) / area,
-        np.exp(-(distance**2) / (2 * _SAME_COLOUR**2)),
+        np.exp(-(distance**2) / (2 * width**2)),
         touching.one,
         touching.other,
-        _STIFFNESS * touching.length * np.exp(-between / _EDGE),
+        _STIFFNESS * touching.length * np.exp(-between / width),
     )
+
+
+def _width(distance: Doubles, area: Doubles) -> float:
+    """Return the width of colours of regions, given distances (n, n) and areas (n,)."""
+    share = area / area.sum()
+    spread = np.sqrt(share @ (distance * distance) @ share / 2)
+    return float(np.clip(spread / 2, _LEAST_WIDTH, _MOST_WIDTH))
 
 
 def _coarse(seen: Seen, leaf: NDArray[np.int32], count: int) -> Ints:

@@ -15,7 +15,7 @@ from geoseg.analysis.classed import check_names
 from geoseg.backends.outlining import Interactive
 from geoseg.errors import ConfigError, MapError, MissingDependencyError, RasterError
 from geoseg.export.by_hand import measures
-from geoseg.export.edit import GEOMETRY, Editor
+from geoseg.export.edit import GEOMETRY, Editor, Row
 from geoseg.export.read import open_map
 from geoseg.legend import LandClass
 from geoseg.origin import check_grid, open_origin
@@ -29,25 +29,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Row):
     """A polygon that is looked at."""
 
-    id: int
-    """Its id in the map."""
-    cls: str | None
-    """Name of its class; None where an edit left none."""
-    score: float | None
-    """0..1; None of what somebody drew."""
-    area_ha: float | None
-    """Area on the ellipsoid in hectares; None without a CRS."""
-    perimeter_m: float | None
-    """Length of all rings in metres; None without a CRS."""
-    review: str | None
-    """`accepted`, `rejected`, `edited`, or None: nothing is said yet."""
-    reviewed_by: str | None
-    """Who said so."""
-    reviewed_at: str | None
-    """When, UTC, ISO 8601."""
     geometry: shapely.MultiPolygon
     """Its outline, in the CRS of the map."""
 

@@ -14,7 +14,7 @@ from geoseg.errors import ConfigError, MapError
 from geoseg.export import check_output
 from geoseg.export.blank import create
 from geoseg.export.edit import Editor
-from geoseg.export.table import COLUMNS, LAYER
+from geoseg.export.table import COLUMNS
 from geoseg.frame import Frame
 from geoseg.interactive.outline import Outline
 from geoseg.legend import LandClass, Legend
@@ -116,12 +116,12 @@ class Kept:
 
     def features(self) -> gpd.GeoDataFrame:
         """Return the objects: the columns of a map, those of reviews, and geometry."""
-        import geopandas as gpd
-
         if self._editor is None:
+            import geopandas as gpd
+
             names = [*COLUMNS, *reviewed.COLUMNS, "geometry"]
             return gpd.GeoDataFrame(columns=names, geometry="geometry", crs=self._frame.crs)
-        return gpd.read_file(self.path, layer=LAYER)
+        return self._editor.features()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -16,8 +16,9 @@ from geoseg.backends.outlining import Interactive
 from geoseg.errors import ConfigError, MapError, MissingDependencyError, RasterError
 from geoseg.export.by_hand import measures
 from geoseg.export.edit import GEOMETRY, Editor, Row
-from geoseg.export.read import open_map
-from geoseg.legend import LandClass
+from geoseg.export.read import Map
+from geoseg.frame import Frame
+from geoseg.legend import LandClass, Legend
 from geoseg.origin import check_grid, open_origin
 from geoseg.raster import RasterReader
 from geoseg.reviewed import check_only, keeps
@@ -126,12 +127,22 @@ class Review:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes of the map, in the order of its legend."""
-        return tuple(c.name for c in self._editor.legend.classes)
+        return tuple(c.name for c in self.legend.classes)
+
+    @property
+    def legend(self) -> Legend:
+        """The classes of the map, with their colours."""
+        return self._editor.legend
+
+    @property
+    def frame(self) -> Frame:
+        """The pixel grid of the map."""
+        return self._editor.frame
 
     @property
     def crs(self) -> str | None:
         """WKT of the CRS of the map, or None."""
-        return self._editor.frame.crs
+        return self.frame.crs
 
     @property
     def session(self) -> Session:
@@ -147,7 +158,7 @@ class Review:
         if self._session is None:
             if self.raster is None:
                 # Says why it is not.
-                self.raster = open_origin(open_map(self.path))
+                self.raster = open_origin(self._editor.opened)
             self._session = Session(self.raster, self._model, out=self.path)
         return self._session
 
@@ -347,7 +358,7 @@ def review(
     try:
         return Review(
             editor,
-            _raster(Path(path), raster),
+            _raster(editor.opened, raster),
             by=by or getpass.getuser(),
             order=order,
             only=only,
@@ -358,9 +369,8 @@ def review(
         raise
 
 
-def _raster(path: Path, raster: str | Path | RasterReader | None) -> RasterReader | None:
+def _raster(found: Map, raster: str | Path | RasterReader | None) -> RasterReader | None:
     """Return the raster of a map, opened and checked; None where nobody says it, and it is gone."""
-    found = open_map(path)
     if raster is None:
         try:
             return open_origin(found)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, GeosegError
-from geoseg.export.read import open_map
 from geoseg.legend import default_colour
 from geoseg.widgets.canvas import Canvas
 from geoseg.widgets.desk import Desk, line
@@ -47,12 +46,10 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
     def __init__(self, review: Review) -> None:
         self._review = review
-        found = open_map(review.path)
-        self._colours = {c.name: c.colour for c in found.legend.classes}
+        self._colours = {c.name: c.colour for c in review.legend.classes}
         self.desk = Desk()
-        frame = found.made_by().frame
         shown = None if review.raster is None else (review.raster, None)
-        self.canvas = Canvas(frame, shown, ("polygon", *LAYERS), told=self.desk.fail)
+        self.canvas = Canvas(review.frame, shown, ("polygon", *LAYERS), told=self.desk.fail)
         self._pointer: Pointer | None = None
         self._is_redrawing = False
         self._shown: int | None = None

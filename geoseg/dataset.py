@@ -21,7 +21,14 @@ from geoseg.analysis.looked import area_of
 from geoseg.aoi import Within
 from geoseg.errors import ConfigError, MapError
 from geoseg.export.burn import lean
-from geoseg.export.coco import Images, check_pycocotools, facts_of, images_of, tell_bare
+from geoseg.export.coco import (
+    Images,
+    check_chips,
+    check_pycocotools,
+    facts_of,
+    images_of,
+    tell_bare,
+)
 from geoseg.export.dataset.labels import FORMS, SIDES, open_labels
 from geoseg.export.dataset.pictures import deal, draw
 from geoseg.export.dataset.replace import MARKER, check_folder, put_folder
@@ -77,6 +84,7 @@ class Choices:
         check_only(self.only)
         if not (math.isfinite(self.val) and 0 <= self.val < 1):
             raise ConfigError(f"--val {self.val} is no share of the chips; give 0 to below 1")
+        check_chips(self.chips)
         if self.chips > MOST_CHIP_PX:
             raise ConfigError(f"--chips {self.chips} px is too large; at most {MOST_CHIP_PX}")
 
@@ -132,12 +140,19 @@ def build(source: Path, form: str, out: Path, choices: Choices | None = None) ->
     check_folder(final, overwrite=choices.overwrite)
     if form == "coco":
         check_pycocotools()
-    found = open_map(source).edited()
+    opened = open_map(source)
+    # Before any warning: what was given is refused if it cannot be used.
+    raster, name = _shown(opened, choices.raster)
+    found = opened.edited()
     # Who nobody has judged matters, too: all are read, and only those that count are labels.
     counted, rejected = found.reviewed(choices.only).count, found.rejected()
     if choices.only is None and rejected:
         log.warning(told_rejected(rejected, counted, str(source)))
-    raster, name = _shown(found, choices.raster)
+    if found.made_by().asked.get("mask_clouds"):
+        log.warning(
+            "%s was made with --mask-clouds: what is under clouds looks as if nothing were there",
+            found.path,
+        )
     failed = found.failed()
     if failed:
         log.warning(
@@ -154,14 +169,8 @@ def build(source: Path, form: str, out: Path, choices: Choices | None = None) ->
 def _shown(found: Map, instead: str | None) -> tuple[RasterReader, str]:
     """Return the raster of a map, as far as it was looked at, and its name."""
     raster = open_origin(found, instead)
-    recipe = found.made_by()
-    if recipe.asked.get("mask_clouds"):
-        log.warning(
-            "%s was made with --mask-clouds: what is under clouds looks as if nothing were there",
-            found.path,
-        )
     area = area_of(found)
-    name = Path(instead or next(iter(recipe.rasters), found.path.name)).name
+    name = Path(instead or next(iter(found.made_by().rasters), found.path.name)).name
     return (raster if area is None else Within(raster, area)), name
 
 

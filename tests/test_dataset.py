@@ -453,6 +453,8 @@ def test_a_polygon_without_a_pixels_centre_is_told(tmp_path, made, caplog):
         (("--to", "coco", "--out", "d", "--format", "coco"), "--format is not for --to coco"),
         (("--to", "coco", "--out", "d", "--datetime", "file"), "--datetime is not for --to coco"),
         (("--to", "a.fgb", "--out", "d"), "--out is for --to coco and --to yolo; leave it out"),
+        (("--to", "voc", "--out", "d"), "--to voc is no format and no file; it takes coco or yolo"),
+        (("--to", "coco.json", "--chips", "0"), "--chips 0 px is too small; at least"),
         (("--to", "coco.json", "--val", "0.3"), "--val is for --to coco and --to yolo; leave"),
         (("--to", "coco.json", "--seed", "0"), "--seed is for --to coco and --to yolo; leave"),
         (("--to", "coco", "--out", "d", "--chips", "170"), "none of 1 chips can be for validation"),
@@ -473,6 +475,25 @@ def test_another_raster_is_not_taken_for_that_of_the_map(tmp_path, made):
     scene(tmp_path / "other.tif", transform=GEOREF @ Affine.translation(1, 0))
     with pytest.raises(MapError, match=r"other\.tif is not on the pixel grid of"):
         build(made, "coco", tmp_path / "data", Choices(raster=str(tmp_path / "other.tif")))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--to", form, "--out", "d", *wrong) for form in FORMS
+     for wrong in (("--chips", "0"), ("--raster", "nope.tif"))]
+    + [("--to", "coco.json", "--raster", "nope.tif"), ("--to", "a.tif", "--raster", "nope.tif"),
+       ("--to", "coco.json", "--chips", "0")],
+)  # fmt: skip
+def test_nothing_is_told_of_a_map_before_what_was_given_can_be_used(
+    tmp_path, made, run, monkeypatch, words
+):
+    monkeypatch.chdir(tmp_path)
+    source = review(made, tmp_path, {1: "accepted"}, "rejected")
+    with closing(sqlite3.connect(source)) as db, db:
+        db.execute("UPDATE features SET class = 'of an edit' WHERE id = 2")
+    code, _, err = run("export", source, *words)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert err.startswith("error: "), err
 
 
 def test_a_raster_may_have_moved(tmp_path, made):

@@ -87,13 +87,8 @@ def interactive(spec: str, options: ModelOptions) -> Interactive:
         BackendError: There is none of this name, or it takes no prompts.
         MissingDependencyError: It needs an extra that is not installed.
     """
-    first, plus, _ = _parts(spec)
-    name, argument = _named(first)
-    if plus or name == EVERYTHING or find(name).role != "segmenter":
-        raise BackendError(
-            f"'{spec}' takes no prompts: it does not outline what is pointed at; give a segmenter "
-            f"alone (one of: {', '.join(of_role('segmenter'))})"
-        )
+    check_promptable(spec)
+    name, argument = _named(spec)
     made = make(find(name), argument, options)
     if not isinstance(made, Interactive):
         raise BackendError(
@@ -101,6 +96,29 @@ def interactive(spec: str, options: ModelOptions) -> Interactive:
             "lacks look and ask, see geoseg.backends.outlining.Interactive)"
         )
     return made
+
+
+def check_promptable(model: str | Interactive) -> None:
+    """Refuse what cannot be a segmenter that is asked by hand; nothing is loaded.
+
+    Raises:
+        BackendError: There is none of this name, or it takes no prompts.
+    """
+    if not isinstance(model, str):
+        lacking = [n for n in ("identity", "ready", "look", "ask") if not hasattr(model, n)]
+        if lacking:
+            raise BackendError(
+                f"{type(model).__name__} takes no prompts: it lacks {', '.join(lacking)} (see "
+                "geoseg.backends.outlining.Interactive)"
+            )
+        return
+    first, plus, _ = _parts(model)
+    name, _ = _named(first)
+    if plus or name == EVERYTHING or find(name).role != "segmenter":
+        raise BackendError(
+            f"'{model}' takes no prompts: it does not outline what is pointed at; give a segmenter "
+            f"alone (one of: {', '.join(of_role('segmenter'))})"
+        )
 
 
 def _prompted(

@@ -339,15 +339,23 @@ class Editor:
             ConfigError: The legend has one that differs by capitals only.
             OutputError: It cannot be written now.
         """
-        if land_class.name in {c.name for c in self.legend.classes}:
+        name = land_class.name
+        known = [c.name for c in self.legend.classes]
+        if name in known:
             return
+        twin = next((k for k in known if k.casefold() == name.casefold()), None)
+        if twin is not None:
+            raise ConfigError(
+                f"no class '{name}' in {self.path}: there is a class '{twin}' already, which "
+                f"differs by capitals only; write it so"
+            )
         with self._turns.change() as db:
             old = self.legend
             try:
                 new = Legend(classes=(*old.classes, land_class), exclusive=old.exclusive)
             except ValidationError as error:
                 said = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise ConfigError(f"no class '{land_class.name}' in {self.path}: {said}") from error
+                raise ConfigError(f"no class '{name}' in {self.path}: {said}") from error
             put_legend(db, str(self.path), new)
 
     def _provide(self, db: sqlite3.Connection, columns: Mapping[str, Any]) -> None:

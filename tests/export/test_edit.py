@@ -278,7 +278,7 @@ def test_a_new_class_is_in_the_legend_and_in_the_colours_of_qgis(path, caplog):
         editor.ensure_class(LandClass(name="hut"))
         editor.ensure_class(LandClass(name="boat & oar"))
         editor.change(2, **{"class": "boat & oar"})
-        with pytest.raises(ConfigError, match="class 'HUT' is named twice"):
+        with pytest.raises(ConfigError, match="'hut' already, which differs by capitals only"):
             editor.ensure_class(LandClass(name="HUT"))
         assert [c.name for c in editor.legend.classes] == ["hut", "tree", "boat & oar"]
     found = open_map(path).edited()

@@ -19,6 +19,7 @@ from geoseg.backends import Backend, BackendInfo, available, find, make, of_role
 from geoseg.backends.clouds import Cloudless
 from geoseg.backends.everything import Everything
 from geoseg.backends.given import given
+from geoseg.backends.keeping import check_cache
 from geoseg.backends.outlining import Interactive
 from geoseg.backends.pictures import View
 from geoseg.backends.prompted import Prompted
@@ -49,6 +50,7 @@ def load(
 
     Raises:
         BackendError: No such name or combination; the message lists what there is.
+        ConfigError: The folder that is to keep embeddings cannot be used.
         MissingDependencyError: It needs an extra that is not installed.
     """
     options = options or ModelOptions()
@@ -85,10 +87,13 @@ def interactive(spec: str, options: ModelOptions) -> Interactive:
 
     Raises:
         BackendError: There is none of this name, or it takes no prompts.
+        ConfigError: The folder that is to keep embeddings cannot be used.
         MissingDependencyError: It needs an extra that is not installed.
     """
     check_promptable(spec)
     name, argument = _named(spec)
+    if find(name).keeps:
+        check_cache(options)
     made = make(find(name), argument, options)
     if not isinstance(made, Interactive):
         raise BackendError(
@@ -179,10 +184,11 @@ def _check_heeded(info: BackendInfo, options: ModelOptions) -> None:
 
 
 def _check_kept(spec: str, options: ModelOptions) -> None:
-    """Refuse to keep embeddings for a backend that makes none that could be used again.
+    """Refuse to keep embeddings that are not made, or not where they cannot be kept.
 
     Raises:
-        BackendError: It does not.
+        BackendError: The backend makes none that could be used again.
+        ConfigError: The folder that was named cannot be used.
     """
     infos = _infos(spec)
     if options.cache is not None and infos and not any(info.keeps for info in infos):
@@ -190,6 +196,7 @@ def _check_kept(spec: str, options: ModelOptions) -> None:
             f"backend '{spec}' keeps no embeddings: --cache does nothing; leave it out, or use a "
             "segmenter, as grounding-dino+sam2"
         )
+    check_cache(options)
 
 
 def _infos(spec: str) -> list[BackendInfo]:

@@ -14,7 +14,7 @@ import shapely
 from geoseg.analysis.classed import check_names
 from geoseg.backends.compose import check_promptable
 from geoseg.backends.outlining import Interactive
-from geoseg.errors import ConfigError, MapError, MissingDependencyError, RasterError
+from geoseg.errors import ConfigError, GeosegError, MapError, MissingDependencyError, RasterError
 from geoseg.export.by_hand import measures
 from geoseg.export.edit import GEOMETRY, Editor, Row
 from geoseg.export.read import Map
@@ -90,7 +90,11 @@ class Review:
 
     def __repr__(self) -> str:
         """Tell how far it is."""
-        said = ", ".join(f"{count} {state}" for state, count in self.counts.items())
+        try:
+            said = ", ".join(f"{count} {state}" for state, count in self.counts.items())
+        except GeosegError as error:
+            # One that is closed can still be shown.
+            said = str(error)
         return f"<review of {self.path}: {said}>"
 
     def _repr_mimebundle_(self, **wanted: Any) -> Any:

@@ -310,6 +310,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(path):
             review.redraw(shapely.box(0, 0, 1, 1))
     assert path.read_bytes() == before
     review.close()
+    assert "was closed" in repr(review)
     with pytest.raises(MapError, match="was closed"):
         review.accept()
 

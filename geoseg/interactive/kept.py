@@ -14,10 +14,12 @@ from geoseg.errors import ConfigError, MapError
 from geoseg.export import check_output
 from geoseg.export.blank import create
 from geoseg.export.edit import Editor
+from geoseg.export.read import open_map
 from geoseg.export.table import COLUMNS, LAYER
-from geoseg.frame import Frame
 from geoseg.interactive.outline import Outline
 from geoseg.legend import LandClass, Legend
+from geoseg.origin import tell_other
+from geoseg.raster import RasterReader
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -38,12 +40,12 @@ class Made:
 class Kept:
     """Accepted objects of one raster. The file is made when the first is."""
 
-    def __init__(self, path: Path, frame: Frame, made: Made) -> None:
+    def __init__(self, path: Path, raster: RasterReader, made: Made) -> None:
         """Continue a file, or begin one.
 
         Args:
             path: The file, .gpkg.
-            frame: The raster's.
+            raster: What is pointed at.
             made: What a new file says of how it was made.
 
         Raises:
@@ -51,20 +53,21 @@ class Kept:
             MapError: The file is no map of geoseg, or of another raster.
             OutputError: It cannot be written.
         """
-        self.path, self._frame, self._made = path, frame, made
+        self.path, self._frame, self._made = path, raster.frame, made
         self._editor: Editor | None = None
         if path.suffix.lower() != ".gpkg":
             raise ConfigError(f"out={path}: objects are kept in a GeoPackage; give a .gpkg")
         if not path.exists():
-            check_output(path, overwrite=False, crs=frame.crs)
+            check_output(path, overwrite=False, crs=self._frame.crs)
             return
         self._editor = Editor(path)
-        if self._editor.frame != frame:
+        if self._editor.frame != self._frame:
             self._editor.close()
             raise MapError(
                 f"{path} is of another raster: its pixel grid is not that of this one; give "
                 "another out=FILE.gpkg"
             )
+        tell_other(open_map(path), raster)
 
     @property
     def classes(self) -> tuple[LandClass, ...]:

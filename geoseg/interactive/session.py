@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import shapely
 
+from geoseg.analysis.classed import check_names
 from geoseg.backends.compose import interactive, located
 from geoseg.backends.outlining import Interactive
 from geoseg.backends.pictures import View
 from geoseg.bands import shown_roles
-from geoseg.config import DEFAULT_OVERLAP_PX, ModelOptions
+from geoseg.config import DEFAULT_OVERLAP_PX, ModelOptions, RunConfig
 from geoseg.errors import BackendError, ConfigError
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
@@ -33,6 +34,8 @@ from geoseg.stretch import fit_stretch
 if TYPE_CHECKING:
     import geopandas as gpd
     import ipywidgets
+
+T = TypeVar("T")
 
 REACH = 64
 """Tiles that one object is followed through at most, where nothing else is said."""
@@ -78,7 +81,8 @@ class Session:
             composite: Roles that are shown as red, green and blue, as `"nir,red,green"`.
             tile: Side of what the segmenter sees at once, in pixels; 1024 as a rule.
             overlap: Pixels that neighbouring tiles share; 128 as a rule.
-            legend: Classes whose colours are known beforehand; others may be named all the same.
+            legend: Classes whose colours are known beforehand, `"hut, barn"` or a Legend
+                (`geoseg.Legend.load` reads presets and files); others may be named all the same.
             crs: Of coordinates where a call does not say another; longitude and latitude
                 (EPSG:4326) where None. Of a raster without CRS they are its own.
             reach: Tiles that one object is followed through at most.
@@ -93,19 +97,21 @@ class Session:
         for file in files(self.raster)[:1]:
             warn_of_alpha(file)
         self._places = Places(self.raster.frame, crs)
-        options = models or ModelOptions()
+        options = _of_kind("models", models, ModelOptions) or ModelOptions()
         if options.cache is None:
             options = options.model_copy(update={"cache": "auto"})
         segmenter = _segmenter(model, options)
-        self._legend = Legend.parse(legend) if isinstance(legend, str) else legend
+        words = Legend.parse(legend) if isinstance(legend, str) else legend
+        self._legend = _of_kind("legend", words, Legend)
+        check_names((c.name for c in self._asked), "the legend")
         view = View(options.gsd).fit(self.raster)
-        grid = _grid(self.raster, view, tile, overlap)
+        grid, config = _grid(self.raster, view, tile, overlap, composite)
         if reach < 1:
             raise ConfigError(f"reach {reach}: an object is in one tile at least")
         self._reach = reach
         path = _beside(self.raster) if out is None else Path(out)
         made = Made(
-            {"raster": self.raster.identity(), "backend": segmenter.identity},
+            config.fingerprint(self.raster.identity(), segmenter.identity),
             tuple(getattr(segmenter, "facts", tuple)()),
             {
                 "source": source,
@@ -118,7 +124,7 @@ class Session:
                 "overlap": overlap,
             },
         )
-        self._kept = Kept(path, self.raster.frame, made)
+        self._kept = Kept(path, self.raster, made)
         self._segmenter = segmenter.ready()
         self._before = getattr(self._segmenter, "encoded", 0)
         self.stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
@@ -159,11 +165,16 @@ class Session:
                 )
             return self._say("point", shapely.Point(col, row), positive=positive)
 
-    def box(self, bounds: Sequence[float], *, crs: Any = None) -> Outline | None:
+    def box(
+        self,
+        bounds: Sequence[float] | shapely.Geometry | gpd.GeoSeries | gpd.GeoDataFrame,
+        *,
+        crs: Any = None,
+    ) -> Outline | None:
         """Draw a box around the object; it replaces an earlier one.
 
         Args:
-            bounds: x0, y0, x1, y1.
+            bounds: x0, y0, x1, y1, or what has such bounds; layers of geopandas bring their CRS.
             crs: Of the coordinates.
 
         Returns:
@@ -194,7 +205,7 @@ class Session:
             return self._say("mask", self._places.polygon(polygon, crs))
 
     def undo(self) -> Outline | None:
-        """Take back what was said last; if nothing was, the object that was accepted last.
+        """Take back what was said last; if nothing was, what this session accepted last.
 
         Returns:
             The object as it is known now.
@@ -259,9 +270,8 @@ class Session:
     @property
     def classes(self) -> tuple[LandClass, ...]:
         """The classes of the legend, and those that were named since."""
-        asked = () if self._legend is None else self._legend.classes
-        known = {c.name for c in asked}
-        return (*asked, *(c for c in self._kept.classes if c.name not in known))
+        known = {c.name for c in self._asked}
+        return (*self._asked, *(c for c in self._kept.classes if c.name not in known))
 
     @property
     def path(self) -> Path:
@@ -333,14 +343,37 @@ class Session:
         self._said, self._current = said, outline
         return outline
 
+    @property
+    def _asked(self) -> tuple[LandClass, ...]:
+        return () if self._legend is None else self._legend.classes
+
     def _class(self, name: str) -> LandClass:
+        """Return the class of a name, known or new.
+
+        Raises:
+            ConfigError: It is no name of a class.
+        """
+        if not isinstance(name, str):
+            raise ConfigError(f"accept takes the name of a class, got {name!r}")
         known = {c.name: c for c in self.classes}
         if name in known:
             return known[name]
         (new, *others) = Legend.parse(name).classes
         if others:
-            raise ConfigError(f"'{name}' names {1 + len(others)} classes; an object is of one")
+            raise ConfigError(f"{name!r} names {1 + len(others)} classes; an object is of one")
+        check_names([new.name], "the session")
         return new
+
+
+def _of_kind(name: str, given: T | None, kind: type[T]) -> T | None:
+    """Return what was given.
+
+    Raises:
+        ConfigError: It is of another kind.
+    """
+    if given is None or isinstance(given, kind):
+        return given
+    raise ConfigError(f"{name} takes a {kind.__name__}, got {type(given).__name__}")
 
 
 def _segmenter(model: str | Interactive, options: ModelOptions) -> Interactive:
@@ -360,7 +393,9 @@ def _segmenter(model: str | Interactive, options: ModelOptions) -> Interactive:
     )
 
 
-def _grid(raster: RasterReader, view: View, tile: int | None, overlap: int | None) -> Grid:
+def _grid(
+    raster: RasterReader, view: View, tile: int | None, overlap: int | None, composite: str | None
+) -> tuple[Grid, RunConfig]:
     """Return the tiles that `segment` would have, too, so that both share what was seen.
 
     Raises:
@@ -368,18 +403,20 @@ def _grid(raster: RasterReader, view: View, tile: int | None, overlap: int | Non
     """
     need = 2 * (view.halo_px + 1)
     shared = max(DEFAULT_OVERLAP_PX, need) if overlap is None else overlap
-    side = (
-        (view.tile_px if overlap is None else max(view.tile_px, 2 * shared))
-        if tile is None
-        else tile
+    usual = view.tile_px if overlap is not None else max(view.tile_px, 2 * shared)
+    config = RunConfig.build(
+        legend=Legend.parse("any"),
+        tile=usual if tile is None else tile,
+        overlap=shared,
+        composite=composite,
     )
-    grid = Grid(raster.frame.window, side, shared)
+    grid = Grid(raster.frame.window, config.tile, config.overlap)
     if len(grid) > 1 and shared < need:
         raise ConfigError(
             f"overlap {shared} px is too small to follow an object from tile to tile; at least "
             f"{need}"
         )
-    return grid
+    return grid, config
 
 
 def _beside(raster: RasterReader) -> Path:

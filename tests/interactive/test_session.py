@@ -16,7 +16,7 @@ from prompts import Knowing, coloured
 from scenes import GEOREF, UTM
 
 import geoseg
-from geoseg.errors import BackendError, ConfigError, GeosegError, MapError, OutputError
+from geoseg.errors import BackendError, ConfigError, GeosegError, MapError, OutputError, RasterError
 from geoseg.interactive.session import Session
 
 IDS = np.zeros((190, 190), int)
@@ -214,9 +214,17 @@ def test_the_colours_of_a_legend_are_kept(tmp_path):
 
 def test_a_name_is_one_class(session):
     session.click(*lonlat(15, 15))
-    for name, said in (("hut, barn", "names 2 classes"), ("  ", "class"), ("a\0b", r"U\+0000")):
-        with pytest.raises(ConfigError, match=said):
+    for name, said in (
+        ("hut, barn", "names 2 classes"),
+        ("hut\nbarn", r"'hut\\nbarn' names 2 classes"),
+        ("  ", "class"),
+        ("a\0b", r"U\+0000"),
+        ("Unmapped", "the session has a class 'Unmapped'"),
+        (None, "accept takes the name of a class, got None"),
+    ):
+        with pytest.raises(ConfigError, match=said) as error:
             session.accept(name)
+        assert "\n" not in str(error.value)
     assert session.current is not None
 
 
@@ -287,6 +295,11 @@ def test_other_settings_that_cannot_be(tmp_path):
         ({"tile": 64, "overlap": 8}, "overlap 8 px is too small .*at least 34"),
         ({"reach": 0}, "reach 0"),
         ({"crs": "moon"}, "crs 'moon' is none"),
+        ({"tile": "256"}, "--tile '256'"),
+        ({"legend": 5}, "legend takes a Legend, got int"),
+        ({"legend": "a.toml"}, "'a.toml' is a legend file"),
+        ({"legend": "unmapped"}, "the legend has a class 'unmapped'"),
+        ({"models": {"device": "cpu"}}, "models takes a ModelOptions, got dict"),
         ({"out": tmp_path / "a.parquet"}, "a GeoPackage; give a .gpkg"),
         ({"out": tmp_path / "no" / "a.gpkg"}, "folder"),
     ):
@@ -294,6 +307,66 @@ def test_other_settings_that_cannot_be(tmp_path):
             Session(coloured(IDS), Knowing(), **{"out": out, **options})
     with pytest.raises(ConfigError, match="has no coordinate reference system"):
         Session(coloured(IDS, crs=None), Knowing(), out=out, crs=UTM)
+
+
+@pytest.mark.parametrize("source", [None, IDS, rasterio.io.MemoryFile])
+def test_what_is_no_raster_is_refused(source, tmp_path):
+    with pytest.raises(RasterError, match=r"is no raster of geoseg .* give .*path"):
+        Session(source, Knowing(), out=tmp_path / "a.gpkg")
+
+
+def written(path, ids=IDS):
+    profile = {"driver": "GTiff", "width": 190, "height": 190, "count": 3, "dtype": "uint8"}
+    with rasterio.open(path, "w", crs=UTM, transform=GEOREF, **profile) as target:
+        target.write(coloured(ids).data)
+    return path
+
+
+def test_a_dataset_of_rasterio_is_told_to_come_by_name(tmp_path):
+    path = written(tmp_path / "scene.tif")
+    with rasterio.open(path) as source, pytest.raises(RasterError, match=f"give '{path}'"):
+        Session(source, Knowing(), out=tmp_path / "a.gpkg")
+
+
+def test_a_raster_that_changed_since_is_told(tmp_path, caplog):
+    path, out = written(tmp_path / "scene.tif"), tmp_path / "a.gpkg"
+    with Session(path, Knowing(), out=out) as session:
+        session.click(*lonlat(15, 15))
+        session.accept("hut")
+    copy = written(tmp_path / "copy.tif")
+    for name in (path, copy):
+        with Session(name, Knowing(), out=out):
+            assert not caplog.records
+    written(path, IDS + 7)
+    with Session(path, Knowing(), out=out):
+        (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"the raster is not the one that {out} was made of, or has changed")
+
+
+def test_a_map_of_a_session_is_a_map_to_every_command(tmp_path, run):
+    path, out = written(tmp_path / "scene.tif"), tmp_path / "a.gpkg"
+    with Session(path, Knowing(), out=out, tile=128, overlap=40) as session:
+        for place in ((15, 15), (55, 15), (61.5, 61.5), (10, 150)):
+            session.click(*lonlat(*place))
+            session.accept("hut")
+    commands = [
+        ("stats", out),
+        ("evaluate", out, out),
+        ("report", out, "--no-picture", "--out", tmp_path / "r.html"),
+        ("sample", out, "--n", "20", "--out", tmp_path / "s.gpkg"),
+        ("export", out, "--to", "coco", "--out", tmp_path / "d", "--chips", "95", "--val", "0"),
+        ("export", out, "--to", tmp_path / "m.parquet"),
+        ("evaluate", tmp_path / "m.parquet", out),
+        ("export", out, "--to", tmp_path / "m.qgz"),
+        ("export", out, "--to", tmp_path / "m.tif"),
+        ("status", out),
+    ]
+    for command in commands:
+        code, _, said = run(*command)
+        assert code == 0, (command, said)
+    code, _, said = run("rerun", out)
+    assert code == 2
+    assert "\n" not in said.strip()
 
 
 def test_a_geopackage_of_another_raster_is_refused(session):

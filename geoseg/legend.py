@@ -171,13 +171,20 @@ class Legend(BaseModel):
         """Read a prompt: `"forest, water; solar panel"`, each phrase one class.
 
         Raises:
-            ConfigError: No class name, a duplicate, or a character that is not allowed.
+            ConfigError: No class name, a duplicate, a legend file, or a character that is not
+                allowed.
         """
         names = [part.strip() for part in _SEPARATORS.split(text)]
         names = [name.rstrip(".") for name in names if name.strip(" .")]
         if not names:
             raise ConfigError(
                 f"no class name in the prompt '{text.strip()}'; pass --prompt \"forest, water\""
+            )
+        file = next((name for name in names if name.lower().endswith(".toml")), None)
+        if file is not None:
+            raise ConfigError(
+                f"'{file}' is a legend file, not a word; pass it with --legend, or as "
+                "geoseg.Legend.load(FILE) in Python"
             )
         return cls._build({"classes": [{"name": name} for name in names]}, "--prompt")
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
 
 from geoseg.access import is_network
+from geoseg.config import difference
 from geoseg.errors import ConfigError, MapError, RasterError
 from geoseg.export.read import Map
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
+from geoseg.recipe import OF_THE_PLACE, without
 from geoseg.whereabouts import find
+
+log = logging.getLogger(__name__)
 
 ANY_BAND = {"red": 1}
 """Bands of a raster of which only the place is asked for; a role keeps quiet the warning that there
@@ -80,4 +86,17 @@ def check_grid(found: Map, raster: RasterReader, name: str) -> None:
             f"{name} is not on the pixel grid of {found.path} ({frame.width} x {frame.height} "
             f"pixels, the map's raster had {made.width} x {made.height}, or another place or CRS); "
             "give the raster that it was made of"
+        )
+
+
+def tell_other(found: Map, raster: RasterReader) -> None:
+    """Warn if a raster on the pixel grid of a map has other pixels than that of the map."""
+    chosen = OF_THE_PLACE | {"bands", "roles"}
+    known = json.loads(json.dumps(raster.identity()))
+    changes = difference(without(found.made_by().raster, chosen), without(known, chosen))
+    if changes:
+        log.warning(
+            "the raster is not the one that %s was made of, or has changed since (%s)",
+            found.path,
+            "; ".join(changes),
         )

@@ -24,7 +24,7 @@ from geoseg.config import (
     RunConfig,
 )
 from geoseg.detect import least_halo
-from geoseg.errors import BackendError, ConfigError
+from geoseg.errors import BackendError, ConfigError, RasterError
 from geoseg.legend import LandClass, Legend
 from geoseg.mosaic import open_rasters
 from geoseg.raster import RasterReader
@@ -191,6 +191,14 @@ def open_source(
         ConfigError: Bands it does not have, or bands for an open reader.
     """
     if not isinstance(source, str | Path | Sequence):
+        lacking = [n for n in ("frame", "bands", "roles", "read") if not hasattr(source, n)]
+        if lacking:
+            name = getattr(source, "name", None)
+            hint = f"'{name}'" if isinstance(name, str) else "a path"
+            raise RasterError(
+                f"{type(source).__name__} is no raster of geoseg (it lacks {', '.join(lacking)}); "
+                f"give {hint}, several paths, or geoseg.open_raster(path)"
+            )
         if bands is not None or sensor is not None:
             raise ConfigError(
                 "bands and sensor are of a file, but an open reader has roles of its own; leave "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from geoseg.frame import Frame
 from geoseg.legend import Legend
 
 IN_MEMORY = "in_memory"
+
+OF_THE_PLACE = frozenset({"path", "mtime_ns", "sources"})
+"""What a copy of a raster has of its own in an identity; `sources` is a digest of other paths."""
 
 BY_HAND = "by_hand"
 """Fact of a map whose polygons somebody drew: no command makes it again."""
@@ -193,3 +197,10 @@ class Recipe:
         known = self.raster
         parts = [v for k, v in sorted(known.items()) if k.startswith("source.")] or [known]
         return [part["path"] for part in parts if "path" in part]
+
+
+def without(identity: Any, names: AbstractSet[str]) -> Any:
+    """Return an identity without some of what it says, also of its parts."""
+    if not isinstance(identity, Mapping):
+        return identity
+    return {k: without(v, names) for k, v in identity.items() if k not in names}

@@ -27,15 +27,12 @@ from geoseg.legend import Legend
 from geoseg.outcome import Run
 from geoseg.prepare import open_source, versions
 from geoseg.progress import Progress
-from geoseg.recipe import BY_HAND, IN_MEMORY, Recipe
+from geoseg.recipe import BY_HAND, IN_MEMORY, OF_THE_PLACE, Recipe, without
 from geoseg.run import segment
 from geoseg.stamps import WHOLE_BYTES
 from geoseg.whereabouts import find
 
 log = logging.getLogger(__name__)
-
-_OF_THE_PLACE = {"path", "mtime_ns", "sources"}
-"""What a copy of a raster has of its own; `sources` is a digest of the paths of others."""
 
 _AS_IT_IS = ("backend", "mask_clouds", "tile", "overlap", "threshold", "bands", "sensor",
              "composite", *Finish.model_fields)  # fmt: skip
@@ -170,11 +167,11 @@ def _compare(source: Path, recipe: Recipe, identity: Mapping[str, Any], *, given
     if old == new:
         return
     moved = given or _paths(old) != _paths(new)
-    if not moved and _without(old, {"mtime_ns"}) == _without(new, {"mtime_ns"}):
+    if not moved and without(old, {"mtime_ns"}) == without(new, {"mtime_ns"}):
         _accept_touched(source, old, new)
         return
     if moved:
-        old, new = _without(old, _OF_THE_PLACE), _without(new, _OF_THE_PLACE)
+        old, new = without(old, OF_THE_PLACE), without(new, OF_THE_PLACE)
     changes = difference(old, new)
     if not changes:
         log.warning("the raster was moved or touched; taken for the same by its size and both ends")
@@ -217,13 +214,6 @@ def _paths(identity: Any) -> list[Any]:
         return []
     mine = [identity["path"]] if "path" in identity else []
     return mine + [p for _, part in sorted(identity.items()) for p in _paths(part)]
-
-
-def _without(identity: Any, names: set[str]) -> Any:
-    """Return an identity without some of what it says, also of its parts."""
-    if not isinstance(identity, Mapping):
-        return identity
-    return {k: _without(v, names) for k, v in identity.items() if k not in names}
 
 
 def _tell_versions(source: Path, recipe: Recipe) -> None:

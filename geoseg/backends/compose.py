@@ -82,19 +82,28 @@ def load(
     return _prompted(spec, (first, second), options, boxes)
 
 
-def interactive(spec: str, options: ModelOptions) -> Interactive:
+def interactive(spec: str, options: ModelOptions | None = None) -> Interactive:
     """Return the segmenter that a text names, to be asked by hand; not yet ready.
 
+    Args:
+        spec: `NAME` or `NAME:WEIGHTS`.
+        options: How models are run; where None, what was seen is kept in the user's cache folder.
+
     Raises:
-        BackendError: There is none of this name, or it takes no prompts.
+        BackendError: There is none of this name, it takes no prompts, or does not heed an option.
         ConfigError: The folder that is to keep embeddings cannot be used.
         MissingDependencyError: It needs an extra that is not installed.
     """
     check_promptable(spec)
     name, argument = _named(spec)
-    if find(name).keeps:
-        check_cache(options)
-    made = make(find(name), argument, options)
+    info = find(name)
+    if options is None:
+        options = ModelOptions(cache="auto" if info.keeps else None)
+    _check_kept(spec, options)
+    _check_asked([info], options)
+    if options.one_class_per_pass:
+        raise BackendError(f"'{spec}' asks for no words: leave one_class_per_pass out")
+    made = make(info, argument, options)
     if not isinstance(made, Interactive):
         raise BackendError(
             f"'{name}' outlines boxes, but cannot be asked again and again about a picture (it "
@@ -139,6 +148,7 @@ def _prompted(
             f"backend '{spec}' is not a detector and a segmenter; the first of "
             f"{', '.join(of_role('detector'))}, the second of {', '.join(of_role('segmenter'))}"
         )
+    _check_asked(infos, options)
     made = [make(info, arg, options) for info, (_, arg) in zip(infos, names, strict=True)]
     if boxes is not None:
         return Prompted(given(boxes), made[0], View(options.gsd))
@@ -181,6 +191,17 @@ def _check_heeded(info: BackendInfo, options: ModelOptions) -> None:
             f"backend '{info.name}' does not heed {', '.join(unheard)}; leave it out, or choose a "
             "model with --backend"
         )
+
+
+def _check_asked(infos: list[BackendInfo], options: ModelOptions) -> None:
+    """Refuse options of models where no part of what is asked with pictures is one.
+
+    Raises:
+        BackendError: Names the options that would do nothing.
+    """
+    if not any(info.configurable for info in infos):
+        # The size at which pictures are shown is heeded by all.
+        _check_heeded(infos[0], options.model_copy(update={"gsd": None}))
 
 
 def _check_kept(spec: str, options: ModelOptions) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import shapely
 
+from geoseg.analysis.classed import check_names
 from geoseg.backends.compose import interactive, located
 from geoseg.backends.outlining import Interactive
 from geoseg.backends.pictures import View
 from geoseg.bands import shown_roles
-from geoseg.config import DEFAULT_OVERLAP_PX, ModelOptions
-from geoseg.errors import BackendError, ConfigError
+from geoseg.config import DEFAULT_OVERLAP_PX, ModelOptions, RunConfig
+from geoseg.errors import BackendError, ConfigError, MapError
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.interactive.follow import follow
@@ -33,6 +34,8 @@ from geoseg.stretch import fit_stretch
 if TYPE_CHECKING:
     import geopandas as gpd
     import ipywidgets
+
+T = TypeVar("T")
 
 REACH = 64
 """Tiles that one object is followed through at most, where nothing else is said."""
@@ -71,14 +74,15 @@ class Session:
                 or an object that is one.
             out: GeoPackage of what is accepted, begun or continued; `NAME_annotations.gpkg` in the
                 current folder where None. It is a map: `stats`, `export`, `review` read it.
-            models: How models are loaded and run. What image encoders saw is kept in its `cache`,
-                or in the user's own cache folder.
+            models: How models are loaded and run; where None, as is usual, and what image
+                encoders saw is kept in the user's cache folder: `ModelOptions(cache="auto")`.
             bands: 1-based band numbers by role, as `"red=4,green=3,blue=2"`.
             sensor: Band order of a known product, as of `geoseg.segment`.
             composite: Roles that are shown as red, green and blue, as `"nir,red,green"`.
             tile: Side of what the segmenter sees at once, in pixels; 1024 as a rule.
             overlap: Pixels that neighbouring tiles share; 128 as a rule.
-            legend: Classes whose colours are known beforehand; others may be named all the same.
+            legend: Classes whose colours are known beforehand, `"hut, barn"` or a Legend
+                (`geoseg.Legend.load` reads presets and files); others may be named all the same.
             crs: Of coordinates where a call does not say another; longitude and latitude
                 (EPSG:4326) where None. Of a raster without CRS they are its own.
             reach: Tiles that one object is followed through at most.
@@ -93,19 +97,27 @@ class Session:
         for file in files(self.raster)[:1]:
             warn_of_alpha(file)
         self._places = Places(self.raster.frame, crs)
-        options = models or ModelOptions()
-        if options.cache is None:
-            options = options.model_copy(update={"cache": "auto"})
-        segmenter = _segmenter(model, options)
-        self._legend = Legend.parse(legend) if isinstance(legend, str) else legend
-        view = View(options.gsd).fit(self.raster)
-        grid = _grid(self.raster, view, tile, overlap)
+        options = _of_kind("models", models, ModelOptions) or ModelOptions()
+        segmenter = _segmenter(model, models)
+        words = Legend.parse(legend) if isinstance(legend, str) else legend
+        self._legend = _of_kind("legend", words, Legend)
+        check_names((c.name for c in self._asked), "the legend")
         if reach < 1:
             raise ConfigError(f"reach {reach}: an object is in one tile at least")
         self._reach = reach
-        path = _beside(self.raster) if out is None else Path(out)
+        view = View(options.gsd).fit(self.raster)
+        grid, config = _grid(self.raster, view, tile, overlap, composite)
+        self._segmenter = segmenter.ready()
+        self._encoded: int | None = getattr(segmenter, "encoded", None)
+        self.stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
+        """How the raster is shown."""
+        self._looks = Looks(self.raster, self._segmenter, view, grid, self.stretch)
+        self._looks.progress = progress
+        self._said: tuple[Said, ...] = ()
+        self._outlines: tuple[Outline | None, ...] = ()
+        self._accepted: list[tuple[int, tuple[Said, ...], tuple[Outline | None, ...]]] = []
         made = Made(
-            {"raster": self.raster.identity(), "backend": segmenter.identity},
+            config.fingerprint(self.raster.identity(), segmenter.identity),
             tuple(getattr(segmenter, "facts", tuple)()),
             {
                 "source": source,
@@ -118,16 +130,8 @@ class Session:
                 "overlap": overlap,
             },
         )
-        self._kept = Kept(path, self.raster.frame, made)
-        self._segmenter = segmenter.ready()
-        self._before = getattr(self._segmenter, "encoded", 0)
-        self.stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
-        """How it is shown to the segmenter, and to the user."""
-        self._looks = Looks(self.raster, self._segmenter, view, grid, self.stretch)
-        self._looks.progress = progress
-        self._said: tuple[Said, ...] = ()
-        self._current: Outline | None = None
-        self._accepted: list[tuple[int, tuple[Said, ...], Outline]] = []
+        # Last: what fails before leaves no file open.
+        self._kept = Kept(_beside(self.raster) if out is None else Path(out), self.raster, made)
 
     # ------------------------------------------------------------------------------ pointing
 
@@ -146,8 +150,8 @@ class Session:
             The object as it is known now; None where nothing is found.
 
         Raises:
-            ConfigError: The place is outside the raster, or on nodata; nothing has changed.
-            BackendError: The first point is to lie in the object.
+            ConfigError: The place is outside the raster, or on nodata, or the first point does not
+                lie in the object; nothing has changed.
         """
         with self._lock:
             col, row = self._places.point(x, y, crs)
@@ -159,11 +163,16 @@ class Session:
                 )
             return self._say("point", shapely.Point(col, row), positive=positive)
 
-    def box(self, bounds: Sequence[float], *, crs: Any = None) -> Outline | None:
+    def box(
+        self,
+        bounds: Sequence[float] | shapely.Geometry | gpd.GeoSeries | gpd.GeoDataFrame,
+        *,
+        crs: Any = None,
+    ) -> Outline | None:
         """Draw a box around the object; it replaces an earlier one.
 
         Args:
-            bounds: x0, y0, x1, y1.
+            bounds: x0, y0, x1, y1, or what has such bounds; layers of geopandas bring their CRS.
             crs: Of the coordinates.
 
         Returns:
@@ -194,7 +203,7 @@ class Session:
             return self._say("mask", self._places.polygon(polygon, crs))
 
     def undo(self) -> Outline | None:
-        """Take back what was said last; if nothing was, the object that was accepted last.
+        """Take back what was said last; if nothing was, what this session accepted last.
 
         Returns:
             The object as it is known now.
@@ -205,18 +214,23 @@ class Session:
         """
         with self._lock:
             if self._said:
-                self._take(self._said[:-1])
+                self._said, self._outlines = self._said[:-1], self._outlines[:-1]
             elif self._accepted:
-                number, said, outline = self._accepted[-1]
-                self._kept.remove(number)
+                number, said, outlines = self._accepted[-1]
+                try:
+                    self._kept.remove(number)
+                except MapError:
+                    # Somebody else took it out: the one before is next.
+                    self._accepted.pop()
+                    raise
                 self._accepted.pop()
-                self._said, self._current = said, outline
-            return self._current
+                self._said, self._outlines = said, outlines
+            return self.current
 
     def clear(self) -> None:
         """Forget what was said of the current object."""
         with self._lock:
-            self._said, self._current = (), None
+            self._said, self._outlines = (), ()
 
     # ----------------------------------------------------------------------------- accepting
 
@@ -234,11 +248,11 @@ class Session:
             OutputError: The GeoPackage cannot be written now; the object is still the current one.
         """
         with self._lock:
-            if self._current is None:
+            if self.current is None:
                 raise ConfigError("there is no object to accept; click on one first")
-            number = self._kept.add(self._current, self._class(name))
-            self._accepted.append((number, self._said, self._current))
-            self._said, self._current = (), None
+            number = self._kept.add(self.current, self._class(name))
+            self._accepted.append((number, self._said, self._outlines))
+            self._said, self._outlines = (), ()
             return number
 
     def features(self) -> gpd.GeoDataFrame:
@@ -249,7 +263,7 @@ class Session:
     @property
     def current(self) -> Outline | None:
         """The object as it is known now."""
-        return self._current
+        return self._outlines[-1] if self._outlines else None
 
     @property
     def prompts(self) -> tuple[Said, ...]:
@@ -259,9 +273,8 @@ class Session:
     @property
     def classes(self) -> tuple[LandClass, ...]:
         """The classes of the legend, and those that were named since."""
-        asked = () if self._legend is None else self._legend.classes
-        known = {c.name for c in asked}
-        return (*asked, *(c for c in self._kept.classes if c.name not in known))
+        known = {c.name for c in self._asked}
+        return (*self._asked, *(c for c in self._kept.classes if c.name not in known))
 
     @property
     def path(self) -> Path:
@@ -271,8 +284,10 @@ class Session:
     @property
     def encoded(self) -> int:
         """How many pictures the segmenter had to look at; what was on disk does not count."""
-        counted: int = getattr(self._segmenter, "encoded", None) or 0
-        return counted - self._before if hasattr(self._segmenter, "encoded") else self._looks.looked
+        if self._encoded is None:
+            return self._looks.looked
+        counted: int = getattr(self._segmenter, "encoded")  # noqa: B009  not of every segmenter
+        return counted - self._encoded
 
     @property
     def progress(self) -> Progress | None:
@@ -322,28 +337,47 @@ class Session:
         positive: bool = True,
     ) -> Outline | None:
         placed = shapely.transform(pixels, self.raster.frame.to_crs)
-        return self._take((*self._said, Said(kind, placed, positive, pixels)))
-
-    def _take(self, said: tuple[Said, ...]) -> Outline | None:
-        """Outline what was said; where that fails, nothing has changed."""
-        pointed, outline = together(said), None
-        if pointed.says_where:
-            found = follow(self._looks, pointed, self._reach)
-            outline = None if found is None else outline_of(found, self.raster.frame)
-        self._said, self._current = said, outline
+        # Where what follows fails, nothing has changed.
+        said = (*self._said, Said(kind, placed, positive, pixels))
+        found = follow(self._looks, together(said), self._reach)
+        outline = None if found is None else outline_of(found, self.raster.frame)
+        self._said, self._outlines = said, (*self._outlines, outline)
         return outline
 
+    @property
+    def _asked(self) -> tuple[LandClass, ...]:
+        return () if self._legend is None else self._legend.classes
+
     def _class(self, name: str) -> LandClass:
+        """Return the class of a name, known or new.
+
+        Raises:
+            ConfigError: It is no name of a class.
+        """
+        if not isinstance(name, str):
+            raise ConfigError(f"accept takes the name of a class, got {name!r}")
         known = {c.name: c for c in self.classes}
         if name in known:
             return known[name]
         (new, *others) = Legend.parse(name).classes
         if others:
-            raise ConfigError(f"'{name}' names {1 + len(others)} classes; an object is of one")
+            raise ConfigError(f"{name!r} names {1 + len(others)} classes; an object is of one")
+        check_names([new.name], "the session")
         return new
 
 
-def _segmenter(model: str | Interactive, options: ModelOptions) -> Interactive:
+def _of_kind(name: str, given: T | None, kind: type[T]) -> T | None:
+    """Return what was given.
+
+    Raises:
+        ConfigError: It is of another kind.
+    """
+    if given is None or isinstance(given, kind):
+        return given
+    raise ConfigError(f"{name} takes a {kind.__name__}, got {type(given).__name__}")
+
+
+def _segmenter(model: str | Interactive, options: ModelOptions | None) -> Interactive:
     """Return a segmenter, not yet ready.
 
     Raises:
@@ -360,7 +394,9 @@ def _segmenter(model: str | Interactive, options: ModelOptions) -> Interactive:
     )
 
 
-def _grid(raster: RasterReader, view: View, tile: int | None, overlap: int | None) -> Grid:
+def _grid(
+    raster: RasterReader, view: View, tile: int | None, overlap: int | None, composite: str | None
+) -> tuple[Grid, RunConfig]:
     """Return the tiles that `segment` would have, too, so that both share what was seen.
 
     Raises:
@@ -368,18 +404,20 @@ def _grid(raster: RasterReader, view: View, tile: int | None, overlap: int | Non
     """
     need = 2 * (view.halo_px + 1)
     shared = max(DEFAULT_OVERLAP_PX, need) if overlap is None else overlap
-    side = (
-        (view.tile_px if overlap is None else max(view.tile_px, 2 * shared))
-        if tile is None
-        else tile
+    usual = view.tile_px if overlap is not None else max(view.tile_px, 2 * shared)
+    config = RunConfig.build(
+        legend=Legend.parse("any"),
+        tile=usual if tile is None else tile,
+        overlap=shared,
+        composite=composite,
     )
-    grid = Grid(raster.frame.window, side, shared)
+    grid = Grid(raster.frame.window, config.tile, config.overlap)
     if len(grid) > 1 and shared < need:
         raise ConfigError(
             f"overlap {shared} px is too small to follow an object from tile to tile; at least "
             f"{need}"
         )
-    return grid
+    return grid, config
 
 
 def _beside(raster: RasterReader) -> Path:

@@ -16,7 +16,7 @@ from prompts import Knowing, coloured
 from scenes import GEOREF, UTM
 
 import geoseg
-from geoseg.errors import BackendError, ConfigError, GeosegError, MapError, OutputError
+from geoseg.errors import BackendError, ConfigError, GeosegError, MapError, OutputError, RasterError
 from geoseg.interactive.session import Session
 
 IDS = np.zeros((190, 190), int)
@@ -77,6 +77,27 @@ def test_an_object_over_four_tiles_clicked_once_equals_the_untiled_mask(session,
     assert whole.n_tiles == 1
     assert whole.geometry.equals_exact(found.geometry, 0)
     assert (whole.area_ha, whole.perimeter_m) == (found.area_ha, found.perimeter_m)
+
+
+def test_clicks_and_undo_on_an_object_over_many_tiles_look_at_nothing_anew(tmp_path, monkeypatch):
+    ids = np.ones((60, 1200), int)
+    options = {"out": tmp_path / "a.gpkg", "tile": 128, "overlap": 40}
+    with Session(coloured(ids), Knowing(), **options) as session:
+        first = session.click(*lonlat(15, 15))
+        tiles = session.encoded
+        assert tiles == len(session._looks.grid) > 12
+        assert session.click(*lonlat(20, 15)).geometry.equals(first.geometry)
+        asked = len(model(session).asked)
+        assert session.undo() is first
+        assert len(model(session).asked) == asked
+        assert session.encoded == tiles
+    # Where there is little room, tiles are looked at again, and the answer is the same.
+    monkeypatch.setattr("geoseg.interactive.looks.ROOM_BYTES", 300_000)
+    with Session(coloured(ids), Knowing(), **{**options, "out": tmp_path / "b.gpkg"}) as session:
+        for col in (15, 20):
+            assert session.click(*lonlat(col, 15)).geometry.equals(first.geometry)
+            assert sum(k.nbytes for k in session._looks._kept.values()) <= 300_000
+        assert session.encoded > tiles
 
 
 def test_points_in_and_out_boxes_and_masks_are_combined(session):
@@ -190,6 +211,36 @@ def test_a_session_goes_on_where_an_earlier_one_ended(session):
     assert len(session.features()) == 2
 
 
+def test_two_sessions_may_begin_one_file(session):
+    with Session(coloured(IDS), Knowing(), out=session.path) as other:
+        for one in (session, other, session):
+            one.click(*lonlat(15, 15))
+            one.accept("hut")
+    assert list(session.features()["id"]) == [1, 2, 3]
+
+
+def test_who_has_no_name_has_a_number(session, monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    session.click(*lonlat(15, 15))
+    session.accept("hut")
+    assert session.features()["reviewed_by"][0].isdigit()
+
+
+def test_what_somebody_else_took_out_does_not_stop_taking_back(session):
+    for place in ((15, 15), (55, 15)):
+        session.click(*lonlat(*place))
+        session.accept("hut")
+    with Session(coloured(IDS), Knowing(), out=session.path) as other:
+        other._kept.remove(2)
+    with pytest.raises(MapError):
+        session.undo()
+    assert session.undo().geometry.equals(of(1))
+    assert session.features().empty
+
+
 def test_what_was_accepted_last_can_be_taken_back(session):
     first = session.click(*lonlat(15, 15))
     session.accept("hut")
@@ -214,9 +265,17 @@ def test_the_colours_of_a_legend_are_kept(tmp_path):
 
 def test_a_name_is_one_class(session):
     session.click(*lonlat(15, 15))
-    for name, said in (("hut, barn", "names 2 classes"), ("  ", "class"), ("a\0b", r"U\+0000")):
-        with pytest.raises(ConfigError, match=said):
+    for name, said in (
+        ("hut, barn", "names 2 classes"),
+        ("hut\nbarn", r"'hut\\nbarn' names 2 classes"),
+        ("  ", "class"),
+        ("a\0b", r"U\+0000"),
+        ("Unmapped", "the session has a class 'Unmapped'"),
+        (None, "accept takes the name of a class, got None"),
+    ):
+        with pytest.raises(ConfigError, match=said) as error:
             session.accept(name)
+        assert "\n" not in str(error.value)
     assert session.current is not None
 
 
@@ -281,12 +340,31 @@ def test_a_model_without_prompts_is_refused(tmp_path, name, said):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cache": "auto"}, "keeps no embeddings"),
+        ({"device": "cpu"}, "does not heed --device"),
+        ({"one_class_per_pass": True}, "does not heed --one-class-per-pass"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(tmp_path, options, said):
+    models = geoseg.ModelOptions(**options)
+    with pytest.raises(BackendError, match=said):
+        Session(coloured(IDS), "grow", models=models, out=tmp_path / "a.gpkg")
+
+
 def test_other_settings_that_cannot_be(tmp_path):
     out = tmp_path / "a.gpkg"
     for options, said in (
         ({"tile": 64, "overlap": 8}, "overlap 8 px is too small .*at least 34"),
         ({"reach": 0}, "reach 0"),
         ({"crs": "moon"}, "crs 'moon' is none"),
+        ({"tile": "256"}, "--tile '256'"),
+        ({"legend": 5}, "legend takes a Legend, got int"),
+        ({"legend": "a.toml"}, "'a.toml' is a legend file"),
+        ({"legend": "unmapped"}, "the legend has a class 'unmapped'"),
+        ({"models": {"device": "cpu"}}, "models takes a ModelOptions, got dict"),
         ({"out": tmp_path / "a.parquet"}, "a GeoPackage; give a .gpkg"),
         ({"out": tmp_path / "no" / "a.gpkg"}, "folder"),
     ):
@@ -294,6 +372,66 @@ def test_other_settings_that_cannot_be(tmp_path):
             Session(coloured(IDS), Knowing(), **{"out": out, **options})
     with pytest.raises(ConfigError, match="has no coordinate reference system"):
         Session(coloured(IDS, crs=None), Knowing(), out=out, crs=UTM)
+
+
+@pytest.mark.parametrize("source", [None, IDS, rasterio.io.MemoryFile])
+def test_what_is_no_raster_is_refused(source, tmp_path):
+    with pytest.raises(RasterError, match=r"is no raster of geoseg .* give .*path"):
+        Session(source, Knowing(), out=tmp_path / "a.gpkg")
+
+
+def written(path, ids=IDS):
+    profile = {"driver": "GTiff", "width": 190, "height": 190, "count": 3, "dtype": "uint8"}
+    with rasterio.open(path, "w", crs=UTM, transform=GEOREF, **profile) as target:
+        target.write(coloured(ids).data)
+    return path
+
+
+def test_a_dataset_of_rasterio_is_told_to_come_by_name(tmp_path):
+    path = written(tmp_path / "scene.tif")
+    with rasterio.open(path) as source, pytest.raises(RasterError, match=f"give '{path}'"):
+        Session(source, Knowing(), out=tmp_path / "a.gpkg")
+
+
+def test_a_raster_that_changed_since_is_told(tmp_path, caplog):
+    path, out = written(tmp_path / "scene.tif"), tmp_path / "a.gpkg"
+    with Session(path, Knowing(), out=out) as session:
+        session.click(*lonlat(15, 15))
+        session.accept("hut")
+    copy = written(tmp_path / "copy.tif")
+    for name in (path, copy):
+        with Session(name, Knowing(), out=out):
+            assert not caplog.records
+    written(path, IDS + 7)
+    with Session(path, Knowing(), out=out):
+        (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"the raster is not the one that {out} was made of, or has changed")
+
+
+def test_a_map_of_a_session_is_a_map_to_every_command(tmp_path, run):
+    path, out = written(tmp_path / "scene.tif"), tmp_path / "a.gpkg"
+    with Session(path, Knowing(), out=out, tile=128, overlap=40) as session:
+        for place in ((15, 15), (55, 15), (61.5, 61.5), (10, 150)):
+            session.click(*lonlat(*place))
+            session.accept("hut")
+    commands = [
+        ("stats", out),
+        ("evaluate", out, out),
+        ("report", out, "--no-picture", "--out", tmp_path / "r.html"),
+        ("sample", out, "--n", "20", "--out", tmp_path / "s.gpkg"),
+        ("export", out, "--to", "coco", "--out", tmp_path / "d", "--chips", "95", "--val", "0"),
+        ("export", out, "--to", tmp_path / "m.parquet"),
+        ("evaluate", tmp_path / "m.parquet", out),
+        ("export", out, "--to", tmp_path / "m.qgz"),
+        ("export", out, "--to", tmp_path / "m.tif"),
+        ("status", out),
+    ]
+    for command in commands:
+        code, _, said = run(*command)
+        assert code == 0, (command, said)
+    code, _, said = run("rerun", out)
+    assert code == 2
+    assert "\n" not in said.strip()
 
 
 def test_a_geopackage_of_another_raster_is_refused(session):
@@ -322,7 +460,7 @@ def test_a_file_is_named_after_the_raster(tmp_path, monkeypatch):
     with rasterio.open("scene.tif", "w", crs=UTM, transform=GEOREF, **profile) as target:
         target.write(coloured(IDS).data)
     with geoseg.Session("scene.tif", Knowing()) as session:
-        assert str(session.path) == "scene_annotations.gpkg"
+        assert session.path == tmp_path / "scene_annotations.gpkg"
         assert re.match(r"<Session with knowing: 0 prompts", repr(session))
         session.click(*lonlat(15, 15))
         session.accept("hut")

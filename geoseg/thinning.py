@@ -73,13 +73,13 @@ def thin(raster: RasterReader, window: Window, step: int, bands: Sequence[int]) 
     valid = np.zeros(shape, bool)
     data = np.zeros((len(bands), *shape), _kind(raster))
     for part in _parts(raster, window, step):
-        found, good = raster.read(part)
+        samples, good = raster.read(part)
         y, x = (part.y0 - window.y0) // step, (part.x0 - window.x0) // step
         few = good[::step, ::step]
         here = np.s_[y : y + few.shape[0], x : x + few.shape[1]]
         valid[here] = few
         for k, band in enumerate(bands):
-            data[k][here] = found[band, ::step, ::step]
+            data[k][here] = samples[band, ::step, ::step]
     return Thin(data, valid, step, step)
 
 

@@ -8,9 +8,12 @@ import json
 import re
 import shutil
 import sqlite3
-from contextlib import closing, redirect_stdout
+import subprocess
+import sys
+from contextlib import ExitStack, closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import cv2
@@ -390,30 +393,44 @@ def test_a_map_that_changes_while_it_is_read_makes_no_data_set(
     assert everything(out) != before
 
 
-@pytest.mark.parametrize("writes", [False, True])
+OTHER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(db.execute("SELECT count(*) FROM features").fetchone()[0])
+if sys.argv[2] == "writes":
+    db.execute("UPDATE gpkg_contents SET description = 'seen'")
+    db.commit()
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("does", ["looks", "writes"])
 def test_a_map_with_a_write_ahead_log_may_be_looked_at_and_not_changed(
-    tmp_path, made, monkeypatch, writes
+    tmp_path, made, monkeypatch, does
 ):
     """As QGIS opens it: what is written is in the log, and the file is as before."""
     source = by_hand(tmp_path, made)
     with closing(sqlite3.connect(source)) as db:
         db.execute("PRAGMA journal_mode = wal")
-    real, words = dataset.draw, Choices(chips=SIDE, val=0)
-    with closing(sqlite3.connect(source)) as db:
+    stat, real, choices = source.stat(), dataset.draw, Choices(chips=SIDE, val=0)
+    words = [sys.executable, "-c", OTHER, str(source), does]
 
-        def meanwhile(*given):
-            assert db.execute("SELECT count(*) FROM features").fetchall() == [(1,)]
-            if writes:
-                db.execute("UPDATE gpkg_contents SET description = 'seen'")
-                db.commit()
-            return real(*given)
+    def meanwhile(*given):
+        other = subprocess.Popen(words, stdin=PIPE, stdout=PIPE, text=True)  # noqa: S603
+        opened.enter_context(other)
+        assert (other.stdout.readline(), other.stdout.readline()) == ("1\n", "done\n")
+        return real(*given)
 
-        monkeypatch.setattr(dataset, "draw", meanwhile)
-        if writes:
+    monkeypatch.setattr(dataset, "draw", meanwhile)
+    with ExitStack() as opened:
+        if does == "writes":
             with pytest.raises(MapError, match="was changed while it was read"):
-                build(source, "coco", tmp_path / "data", words)
+                build(source, "coco", tmp_path / "data", choices)
         else:
-            assert build(source, "coco", tmp_path / "data", words).labels["train"] == 5
+            assert build(source, "coco", tmp_path / "data", choices).labels["train"] == 5
+        assert source.with_name("drawn.gpkg-wal").exists()
+        assert source.stat().st_mtime_ns == stat.st_mtime_ns
 
 
 def test_rejected_polygons_count_unless_somebody_says_otherwise_and_that_is_told(

@@ -1,7 +1,9 @@
 """How does a map become data that a model is trained on? Chips of its raster, with their masks.
 
-The map is read twice and the raster once, part by part; memory does not grow with either. What lies
-outside of the map's area of interest, or has no data, is black in the pictures.
+The map is read twice and the raster once, part by part; memory does not grow with either. Of a map
+that changes in between no data set is made: what the first reading kept apart may not be what the
+second finds. What lies outside of the map's area of interest, or has no data, is black in the
+pictures; they show the bands that the map was made with.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import logging
 import math
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import numpy as np
 
 from geoseg.analysis.looked import area_of
 from geoseg.aoi import Within
+from geoseg.bands import shown_roles
 from geoseg.errors import ConfigError, MapError
 from geoseg.export.burn import lean
 from geoseg.export.coco import (
@@ -31,7 +35,7 @@ from geoseg.export.coco import (
 )
 from geoseg.export.dataset.labels import FORMS, SIDES, open_labels
 from geoseg.export.dataset.pictures import deal, draw
-from geoseg.export.dataset.replace import MARKER, check_folder, put_folder
+from geoseg.export.dataset.replace import MARKER, check_dataset_folder, put_folder
 from geoseg.export.dataset.split import NEITHER, TRAIN, VAL, split
 from geoseg.export.dataset.survey import (
     BETWEEN,
@@ -44,6 +48,7 @@ from geoseg.export.dataset.survey import (
     survey,
 )
 from geoseg.export.read import Map, open_map
+from geoseg.export.stamp import Stamp, stamp
 from geoseg.origin import open_origin
 from geoseg.prepare import destination
 from geoseg.raster import RasterReader
@@ -137,10 +142,12 @@ def build(source: Path, form: str, out: Path, choices: Choices | None = None) ->
     choices.check()
     # Through a link: the folder itself is renamed.
     final = Path(os.path.realpath(destination(out)[0]))
-    check_folder(final, overwrite=choices.overwrite)
+    check_dataset_folder(final, overwrite=choices.overwrite)
     if form == "coco":
         check_pycocotools()
     opened = open_map(source)
+    # After it was opened: that takes back what a killed review left half done.
+    before = stamp(source)
     # Before any warning: what was given is refused if it cannot be used.
     raster, name = _shown(opened, choices.raster)
     found = opened.edited()
@@ -160,7 +167,8 @@ def build(source: Path, form: str, out: Path, choices: Choices | None = None) ->
             len(failed),
             source,
         )
-    work = _Work(found, raster, images_of(raster.frame, choices.chips, name), form, choices)
+    images = images_of(raster.frame, choices.chips, name)
+    work = _Work(found, before, raster, _roles(found, raster, name), images, form, choices)
     with lean(), alone(final) as place:
         made = put_folder(final, place, choices.overwrite, work.fill)
     return replace(made, path=out, missing=len(failed))
@@ -174,21 +182,56 @@ def _shown(found: Map, instead: str | None) -> tuple[RasterReader, str]:
     return (raster if area is None else Within(raster, area)), name
 
 
+def _roles(found: Map, raster: RasterReader, name: str) -> Mapping[str, int]:
+    """Return the bands that the model was shown as red, green and blue."""
+    composite = found.made_by().asked.get("composite")
+    try:
+        return shown_roles(raster.roles, composite)
+    except ConfigError as error:
+        raise MapError(
+            f"{found.path} was made with --composite {composite}, and which bands of {name} those "
+            "are is not known; pass --raster FILE, one that says so"
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """What a data set is made of."""
 
     found: Map
+    before: Stamp
+    """Of its file, before it was read."""
     raster: RasterReader
+    roles: Mapping[str, int]
+    """1-based bands, by the colour that they are shown as."""
     images: Images
     form: str
     choices: Choices
 
     def fill(self, folder: Path) -> Dataset:
-        """Write it into an empty folder."""
+        """Write it into an empty folder.
+
+        Raises:
+            MapError: The map has no chip that can be used, or was changed meanwhile.
+        """
+        try:
+            made = self._fill(folder)
+        except (MapError, LookupError):
+            # What was added meanwhile may be what is not understood.
+            self._check_unchanged()
+            raise
+        self._check_unchanged()
+        return made
+
+    def _check_unchanged(self) -> None:
+        path = self.found.path
+        if stamp(path) != self.before:
+            raise MapError(f"{path} was changed while it was read; run this again")
+
+    def _fill(self, folder: Path) -> Dataset:
         images, only = self.images, self.choices.only
         known = survey(self.found, images, only)
-        stretch = fit_stretch(self.raster, self.raster.roles)
+        stretch = fit_stretch(self.raster, self.roles)
         draw(folder, self.raster, stretch, images, known)
         side_of = self._split(known)
         deal(folder, images, side_of)
@@ -258,6 +301,7 @@ class _Work:
             "only": chosen.only,
             "val": chosen.val,
             "seed": chosen.seed,
+            "composite": self.found.made_by().asked.get("composite"),
             "stretch": {
                 "bands": [band + 1 for band in stretch.bands],
                 "low": stretch.low,

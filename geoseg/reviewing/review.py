@@ -46,6 +46,10 @@ class Candidate(Row):
     """Its outline, in the CRS of the map."""
 
 
+class ElsewhereError(ConfigError):
+    """Another polygon is looked at than the one that is decided about."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Decision:
     """What was done, as far as it is needed to take it back."""
@@ -228,12 +232,12 @@ class Review:
             number: Id of the polygon that is seen; None of none.
 
         Raises:
-            ConfigError: Another one is looked at.
+            ElsewhereError: Another one is looked at.
         """
         with self._lock:
             self._refresh()
             if self._queue.current != number:
-                raise ConfigError("the review went on elsewhere; this is where it is now")
+                raise ElsewhereError("the review went on elsewhere; this is where it is now")
             yield
 
     # ------------------------------------------------------------------------------ deciding

@@ -91,10 +91,11 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
     def act(self, name: str) -> None:
         """Do what a button says, or `relabel k`, to the k-th class."""
-        if name == "box":
-            self.canvas.draw_box()
-        elif self._is_redrawing:
+        if self._is_redrawing:
             self._act_on_outline(name)
+        elif name in {"take", "leave", "box"}:
+            # A button that was pressed while it went.
+            return
         elif name == "redraw":
             # At once: the keys that follow are meant for the outline.
             self._switch(is_redrawing=True)
@@ -107,7 +108,9 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
             self._decide(getattr(self._review, name))
 
     def _act_on_outline(self, name: str) -> None:
-        if name == "undo":
+        if name == "box":
+            self.canvas.draw_box()
+        elif name == "undo":
             self._pointer.do(self._undo_click)
         elif name == "leave":
             self._switch(is_redrawing=False)

@@ -230,6 +230,15 @@ def test_a_click_after_what_cannot_be_outlined_is_told_why(opened):
     assert review.session.prompts == ()
 
 
+def test_a_button_that_is_pressed_while_it_goes_does_nothing(opened):
+    review, shown = opened
+    for name in ("take", "leave", "box"):
+        shown.act(name)
+    assert done(shown)
+    assert not shown.canvas.is_boxing
+    assert review.counts["open"] == 5
+
+
 def test_taking_back_a_click_takes_back_no_object_of_the_map(opened):
     review, shown = opened
     review.session.click(*GEOREF @ (45, 10), crs=review.crs)

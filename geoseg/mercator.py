@@ -16,6 +16,8 @@ from geoseg.png import png
 RADIUS_M = 6378137.0
 HALF_M = math.pi * RADIUS_M
 """Half a side of the square that is all the web shows: up to 85 degrees of latitude."""
+HIGHEST_DEG = math.degrees(math.atan(math.sinh(math.pi))) + 1e-6
+"""The last latitude that it shows, and a little for rounding."""
 
 _WEB = "+proj=merc +a=6378137 +b=6378137 +lon_0={:.12f} +units=m +nadgrids=@null +no_defs"
 

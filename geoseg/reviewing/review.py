@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import shapely
 
@@ -32,6 +36,11 @@ if TYPE_CHECKING:
     from geoseg.interactive.outline import Outline
     from geoseg.interactive.session import Session
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate(Row):
@@ -39,6 +48,10 @@ class Candidate(Row):
 
     geometry: shapely.MultiPolygon
     """Its outline, in the CRS of the map."""
+
+
+class ElsewhereError(ConfigError):
+    """Another polygon is looked at than the one that is decided about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +63,22 @@ class _Decision:
     after: Mapping[str, Any]
 
 
+def _alone(method: Callable[Concatenate[Review, P], T]) -> Callable[Concatenate[Review, P], T]:
+    """Let one thread at a time into a review."""
+
+    @wraps(method)
+    def called(self: Review, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return called
+
+
 class Review:
-    """A map that is reviewed; see `geoseg.review`. A context manager, and a widget in notebooks."""
+    """A map that is reviewed; see `geoseg.review`. A context manager, and a widget in notebooks.
+
+    Methods may be called from any thread.
+    """
 
     def __init__(
         self,
@@ -68,13 +95,13 @@ class Review:
         """The map."""
         self.raster = raster
         """Its raster, to look at; None where it is not at hand."""
+        self._lock = RLock()
         self._editor, self._by, self._order, self._only = editor, by, order, only
         self._model = model
         self._session: Session | None = None
         self._done: list[_Decision] = []
         self._queue = Queue([], order)
         self._load()
-        self._queue.to_open()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -84,8 +111,11 @@ class Review:
         """Close it."""
         self.close()
 
+    @_alone
     def close(self) -> None:
         """Let go of the file; what was decided is in it."""
+        if self._session is not None:
+            self._session.close()
         self._editor.close()
 
     def __repr__(self) -> str:
@@ -117,6 +147,7 @@ class Review:
     # ------------------------------------------------------------------------------- looking
 
     @property
+    @_alone
     def current(self) -> Candidate | None:
         """The polygon that is looked at, as it is in the file now; None when none is open."""
         self._refresh()
@@ -127,6 +158,7 @@ class Review:
         return Candidate(**asdict(row), geometry=outline)
 
     @property
+    @_alone
     def counts(self) -> dict[str, int]:
         """How many polygons are `accepted`, `rejected`, `edited` and `open`."""
         self._refresh()
@@ -138,6 +170,7 @@ class Review:
         return tuple(c.name for c in self.legend.classes)
 
     @property
+    @_alone
     def legend(self) -> Legend:
         """The classes of the map, with their colours."""
         return self._editor.legend
@@ -153,6 +186,7 @@ class Review:
         return self.frame.crs
 
     @property
+    @_alone
     def session(self) -> Session:
         """A `geoseg.Session` on the raster and the map, made when it is first asked for.
 
@@ -170,18 +204,21 @@ class Review:
             self._session = Session(self.raster, self._model, out=self.path)
         return self._session
 
+    @_alone
     def next(self) -> Candidate | None:
         """Look at the next polygon in the order, whatever was said of it; stays at the last."""
         self._refresh()
         self._queue.step(1)
         return self.current
 
+    @_alone
     def previous(self) -> Candidate | None:
         """Look at the polygon before in the order; stays at the first."""
         self._refresh()
         self._queue.step(-1)
         return self.current
 
+    @_alone
     def go(self, number: int) -> Candidate | None:
         """Look at the polygon of an id.
 
@@ -195,15 +232,33 @@ class Review:
         self._queue.at = place
         return self.current
 
+    @contextmanager
+    def held(self, number: int | None) -> Iterator[None]:
+        """Keep other threads from going on, while somebody decides about what is seen.
+
+        Args:
+            number: Id of the polygon that is seen; None of none.
+
+        Raises:
+            ElsewhereError: Another one is looked at.
+        """
+        with self._lock:
+            self._refresh()
+            if self._queue.current != number:
+                raise ElsewhereError("the review went on elsewhere; this is where it is now")
+            yield
+
     # ------------------------------------------------------------------------------ deciding
 
+    @_alone
     def accept(self) -> Candidate | None:
         """Say that the polygon is right.
 
         As every decision, it is on the disk when this returns; the next open polygon is looked at.
 
         Returns:
-            That polygon; None where none is open.
+            That polygon; None where none is open, or where it cannot be read at the moment: that is
+            logged, for the decision stands. `current` tells.
 
         Raises:
             MapError: No polygon is looked at, or another program deleted it.
@@ -211,6 +266,7 @@ class Review:
         """
         return self._decide("accepted")
 
+    @_alone
     def reject(self) -> Candidate | None:
         """Say that the polygon is wrong: it stays in the file, and `only` leaves it out.
 
@@ -219,6 +275,7 @@ class Review:
         """
         return self._decide("rejected")
 
+    @_alone
     def relabel(self, name: str) -> Candidate | None:
         """Give the polygon another class, of the legend or new to it.
 
@@ -235,6 +292,7 @@ class Review:
         self._editor.ensure_class(wanted)
         return self._decide("edited", {"class": wanted.name})
 
+    @_alone
     def redraw(
         self,
         polygon: shapely.Geometry | gpd.GeoSeries | gpd.GeoDataFrame | Outline,
@@ -255,6 +313,7 @@ class Review:
         shape = redrawn(polygon, crs, frame)
         return self._decide("edited", {GEOMETRY: shape, **measures(shape, frame)})
 
+    @_alone
     def reopen(self) -> Candidate | None:
         """Take back what was said of the polygon, not its outline or class; stays there.
 
@@ -263,6 +322,7 @@ class Review:
         """
         return self._decide(None)
 
+    @_alone
     def undo(self) -> Candidate | None:
         """Take back the last decision of this review, and look at its polygon.
 
@@ -284,7 +344,7 @@ class Review:
         self._done.pop()
         self._queue.say(last.id, last.before["review"])
         self._queue.at = self._queue.place(last.id)
-        return self.current
+        return self._seen()
 
     def _decide(
         self, state: str | None, columns: Mapping[str, Any] | None = None
@@ -299,7 +359,18 @@ class Review:
         self._queue.say(number, state)
         if state is not None:
             self._queue.to_open()
-        return self.current
+        return self._seen()
+
+    def _seen(self) -> Candidate | None:
+        """Return what is looked at after a decision: an error now would read as if there were none.
+
+        Whoever believed that would say it again, of the next polygon.
+        """
+        try:
+            return self.current
+        except GeosegError as error:
+            log.warning("what was decided is on the disk; what is next cannot be read: %s", error)
+            return None
 
     def _here(self) -> int:
         looked = self._queue.current
@@ -307,6 +378,10 @@ class Review:
         number = self._queue.current
         if number is None:
             raise MapError(f"no polygon of {self.path} is looked at: all are reviewed; go(id) does")
+        if looked is None:
+            raise MapError(
+                f"another program opened feature {number} of {self.path} just now; look at it first"
+            )
         if number != looked:
             raise MapError(
                 f"{self.path} has no feature {looked} any more: another program deleted it; "
@@ -330,7 +405,9 @@ class Review:
             if row[0] in mine or keeps(row[-1], self._only)
         ]
         self._queue = Queue(rows, self._order)
-        if old.at is not None:
+        if old.at is None:
+            self._queue.to_open()
+        else:
             self._queue.at = self._queue.place(int(old.ids[old.at]))
             if self._queue.at is None:
                 self._queue.to_open(old.at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import threading
 from collections.abc import Callable
 
 from geoseg.widgets.toolkit import ipywidgets
@@ -17,6 +18,7 @@ class Desk:
     def __init__(self) -> None:
         self.line = ipywidgets.HTML()
         """What is said."""
+        self._telling = threading.RLock()
         self._work = Work(self.fail, self._tell)
         self._said, self._step, self._is_bad = "", "", False
         self._tell()
@@ -37,8 +39,7 @@ class Desk:
 
     def progress(self, step: str, done: int, total: int) -> None:
         """Say how far a step is that takes long; a `geoseg.progress.Progress`."""
-        tile = f"tile {done + 1} of {total}" if total > 1 else "a tile"
-        self._step = f"encoding {tile}" if step == "encode" and done < total else ""
+        self._step = "encoding a tile" if step == "encode" and done < total else ""
         self._tell()
 
     def fail(self, text: str) -> None:
@@ -47,13 +48,15 @@ class Desk:
         self._tell()
 
     def _tell(self) -> None:
-        if self._work.is_busy:
-            waits = self._work.waiting
-            queue = f", {waits} more wait{'s' * (waits == 1)}" if waits else ""
-            self._show(f"{self._step or 'working'} \N{HORIZONTAL ELLIPSIS}{queue}", _BUSY)
-        else:
-            self._step = ""
-            self._show(self._said or "ready", _BAD if self._is_bad else _GOOD)
+        # Whoever tells last tells how it is: asker and worker do, at once.
+        with self._telling:
+            if self._work.is_busy:
+                waits = self._work.waiting
+                queue = f", {waits} more wait{'s' * (waits == 1)}" if waits else ""
+                self._show(f"{self._step or 'working'} \N{HORIZONTAL ELLIPSIS}{queue}", _BUSY)
+            else:
+                self._step = ""
+                self._show(self._said or "ready", _BAD if self._is_bad else _GOOD)
 
     def _show(self, text: str, colour: str) -> None:
         self.line.value = line(text, colour)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import ConfigError, GeosegError
-from geoseg.legend import default_colour
+from geoseg.legend import LandClass, default_colour
+from geoseg.reviewing.review import ElsewhereError
 from geoseg.widgets.canvas import Canvas
 from geoseg.widgets.desk import Desk, line
 from geoseg.widgets.keys import REDRAWING, REVIEWING, action
@@ -19,6 +20,7 @@ from geoseg.widgets.pointing import buttons
 from geoseg.widgets.toolkit import ipywidgets
 
 if TYPE_CHECKING:
+    from geoseg.interactive.session import Session
     from geoseg.reviewing.review import Candidate, Review
 
 _BUTTONS = {
@@ -41,18 +43,24 @@ _HELP = "Keys work while the pointer is over this panel; 1 to 9 give another cla
 _HELP_REDRAWING = "click: in the object; shift-click: outside of it."
 
 
+_NOT_YET = "no polygon is outlined now: press d, then click"
+
+
 class Panel(ipywidgets.VBox):  # type: ignore[misc]
     """The map of a review."""
 
     def __init__(self, review: Review) -> None:
         self._review = review
-        self._colours = {c.name: c.colour for c in review.legend.classes}
+        self._classes: tuple[LandClass, ...] = ()
         self.desk = Desk()
         shown = None if review.raster is None else (review.raster, None)
         self.canvas = Canvas(review.frame, shown, ("polygon", *LAYERS), told=self.desk.fail)
-        self._pointer: Pointer | None = None
+        self._pointer = Pointer(self._asked, self.canvas, self.desk)
+        # What keys mean, at once; the other two are of the desk's thread, in its order.
         self._is_redrawing = False
         self._shown: int | None = None
+        self._outlined: int | None = None
+        self._refusal = _NOT_YET
         self.about = ipywidgets.HTML()
         """What is known of the polygon that is looked at."""
         self.names = ipywidgets.VBox([], layout=ipywidgets.Layout(overflow="auto"))
@@ -83,40 +91,32 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
     def act(self, name: str) -> None:
         """Do what a button says, or `relabel k`, to the k-th class."""
-        if name == "box":
-            self.canvas.draw_box()
-        elif self._is_redrawing:
+        if self._is_redrawing:
             self._act_on_outline(name)
+        elif name in {"take", "leave", "box"}:
+            # A button that was pressed while it went.
+            return
         elif name == "redraw":
             # At once: the keys that follow are meant for the outline.
             self._switch(is_redrawing=True)
             self.desk.do(self._begin)
         elif name.startswith("relabel"):
-            self._do(lambda: self._relabel(int(name.split()[1])))
-        else:
+            self._decide(lambda: self._relabel(int(name.split()[1])))
+        elif name in {"next", "previous"}:
             self._do(getattr(self._review, name))
+        else:
+            self._decide(getattr(self._review, name))
 
     def _act_on_outline(self, name: str) -> None:
-        if name == "undo":
-            self._ask(lambda pointer: pointer.do(lambda: _nothing(pointer.session.undo())))
+        if name == "box":
+            self.canvas.draw_box()
+        elif name == "undo":
+            self._pointer.do(self._undo_click)
         elif name == "leave":
             self._switch(is_redrawing=False)
             self.desk.do(self._forget)
         elif name == "take":
             self.desk.do(self._take)
-
-    def _ask(self, act: Callable[[Pointer], None]) -> None:
-        """Ask the session; as long as it is being made, what is asked waits for it."""
-        if self._pointer is not None:
-            act(self._pointer)
-            return
-
-        def later() -> str:
-            if self._pointer is not None:
-                act(self._pointer)
-            return ""
-
-        self.desk.do(later)
 
     def _pressed(self, event: dict[str, Any]) -> None:
         name = action(REDRAWING if self._is_redrawing else REVIEWING, event)
@@ -125,11 +125,11 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
     def _clicked(self, x: float, y: float, positive: bool) -> None:  # noqa: FBT001
         if self._is_redrawing:
-            self._ask(lambda pointer: pointer.point(x, y, positive))
+            self._pointer.point(x, y, positive)
 
     def _boxed(self, bounds: tuple[float, float, float, float]) -> None:
         if self._is_redrawing:
-            self._ask(lambda pointer: pointer.box(bounds))
+            self._pointer.box(bounds)
 
     # -------------------------------------------------------------------------------- in its turn
 
@@ -145,6 +145,18 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
         self.desk.do(done)
 
+    def _decide(self, act: Callable[[], Any]) -> None:
+        """Have the review decide about the polygon that is shown, and about no other.
+
+        A cell or another panel may have gone on.
+        """
+
+        def decide() -> None:
+            with self._review.held(self._shown):
+                act()
+
+        self._do(decide)
+
     def _relabel(self, number: int) -> None:
         names = self._review.classes
         if number > len(names):
@@ -154,31 +166,58 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
     def _begin(self) -> str:
         """Make ready for clicks that outline the polygon anew."""
         try:
-            if self._review.current is None:
-                raise ConfigError("no polygon is looked at; go back to one with p")
-            if self._pointer is None:
-                self._pointer = Pointer(self._review.session, self.canvas, self.desk)
-        except GeosegError:
-            self._switch(is_redrawing=False)
+            with self._review.held(self._shown):
+                if self._shown is None:
+                    raise ConfigError("no polygon is looked at; go back to one with p")
+            self._outlined, self._refusal = self._shown, _NOT_YET
+            self._pointer.begin()
+        except GeosegError as error:
+            self._leave(str(error))
+            self._show()
             raise
-        self._forget()
+        self._pointer.session.clear()
+        self._pointer.show()
         return "click on the object"
 
+    def _asked(self) -> Session:
+        """Return the session, while it outlines a polygon: clicks may come before or after."""
+        if self._outlined is None:
+            raise ConfigError(self._refusal)
+        return self._review.session
+
+    def _undo_click(self) -> None:
+        # Without clicks, a session takes back what it added to the map.
+        if self._pointer.session.prompts:
+            self._pointer.session.undo()
+
     def _take(self) -> str:
-        outline = None if self._pointer is None else self._pointer.session.current
+        outline = self._pointer.session.current
         if outline is None:
             raise ConfigError("there is no outline yet; click on the object first")
-        self._review.redraw(outline.geometry)
-        self._switch(is_redrawing=False)
+        try:
+            with self._review.held(self._outlined):
+                self._review.redraw(outline.geometry)
+        except ElsewhereError:
+            self._forget()
+            self._leave()
+            self._show()
+            raise
         self._forget()
+        self._leave()
         self._show()
         return "redrawn"
 
     def _forget(self) -> str:
-        if self._pointer is not None:
+        if self._outlined is not None:
             self._pointer.session.clear()
-            self._pointer.hide()
+        self._outlined = None
+        self._pointer.hide()
         return ""
+
+    def _leave(self, refusal: str = _NOT_YET) -> None:
+        """Let keys decide again; clicks that still wait are told why they do nothing."""
+        self._outlined, self._refusal = None, refusal
+        self._switch(is_redrawing=False)
 
     def _switch(self, *, is_redrawing: bool) -> None:
         if self.canvas.is_boxing:
@@ -191,25 +230,29 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
 
     def _show(self) -> None:
         """Show the polygon that is looked at; the map moves only to another one."""
-        current = self._review.current
+        current, classes = self._review.current, self._review.legend.classes
         self.about.value = _about(current, self._review.counts)
-        self._show_names(None if current is None else current.cls)
+        self._show_names(classes, None if current is None else current.cls)
         if current is None:
             self.canvas.show("polygon", [])
             self._shown = None
             return
         colour = self._colour(current.cls)
         style = {"color": colour, "weight": 3, "fillColor": colour, "fillOpacity": 0.12}
-        self.canvas.show("polygon", [self.canvas.drawn(current.geometry, **style)])
+        # An edit may have left a row without an outline.
+        is_drawn = not current.geometry.is_empty
+        outlines = [self.canvas.drawn(current.geometry, **style)] if is_drawn else []
+        self.canvas.show("polygon", outlines)
         if current.id != self._shown:
             self._shown = current.id
-            self.canvas.go(current.geometry.bounds)
+            if is_drawn:
+                self.canvas.go(current.geometry.bounds)
 
-    def _show_names(self, mine: str | None) -> None:
-        names = self._review.classes
-        if len(self.names.children) != len(names):
+    def _show_names(self, classes: tuple[LandClass, ...], mine: str | None) -> None:
+        if self._classes != classes:
+            self._classes = classes
             rows = []
-            for k, name in enumerate(names, 1):
+            for k, name in enumerate((c.name for c in classes), 1):
                 button = ipywidgets.Button(
                     description=f"{k} {name}" if k < 10 else name,
                     tooltip=f"it is of the class {name}; on to the next that is open",
@@ -220,11 +263,12 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]
                 button.on_click(lambda _, k=k: self.act(f"relabel {k}"))
                 rows.append(button)
             self.names.children = rows
-        for name, button in zip(names, self.names.children, strict=True):
-            button.style.font_weight = "bold" if name == mine else ""
+        for known, button in zip(classes, self.names.children, strict=True):
+            button.style.font_weight = "bold" if known.name == mine else ""
 
     def _colour(self, name: str | None) -> str:
-        return self._colours.get(name or "") or default_colour(name or "")
+        colours = {c.name: c.colour for c in self._classes}
+        return colours.get(name or "") or default_colour(name or "")
 
 
 def panel(review: Review) -> Panel:
@@ -234,10 +278,6 @@ def panel(review: Review) -> Panel:
         MissingDependencyError: ipyleaflet or ipyevents is not installed.
     """
     return Panel(review)
-
-
-def _nothing(_: Any) -> None:
-    return None
 
 
 def _about(current: Candidate | None, counts: dict[str, int]) -> str:

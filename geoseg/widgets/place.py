@@ -1,6 +1,7 @@
 """Where on a browser's map is a raster? Its coordinates there and back, and pictures of its parts.
 
-A raster with a CRS lies on the web's projection; one without lies flat, a pixel being a unit.
+A raster with a CRS lies on the web's projection; one without, or one that reaches beyond what the
+web shows, towards the poles, lies flat, a pixel being a unit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 
 from geoseg.frame import Floats, Frame
-from geoseg.mercator import HALF_M, Bounds, drawn, from_lonlat, to_lonlat, web_of
+from geoseg.mercator import HALF_M, HIGHEST_DEG, Bounds, drawn, from_lonlat, to_lonlat, web_of
 from geoseg.overview import Overview, part
 from geoseg.raster import RasterReader
 from geoseg.stretch import Stretch
@@ -61,7 +62,7 @@ class Place:
     frame: Frame
     """The raster's."""
     middle: float | None
-    """Longitude around which the map is drawn; None where the raster has no place on Earth."""
+    """Longitude around which the map is drawn; None where the raster lies flat."""
 
     @staticmethod
     def of(frame: Frame) -> Place:
@@ -70,7 +71,7 @@ class Place:
 
     @property
     def is_flat(self) -> bool:
-        """Whether the raster has no place on Earth."""
+        """Whether the raster has no place on Earth that the web shows."""
         return self.middle is None
 
     def to_map(self, xy: Floats) -> Floats:
@@ -212,16 +213,22 @@ def _step(px: Floats, shape: tuple[int, int]) -> int | None:
 
 
 def _middle(frame: Frame) -> float | None:
-    """Return the longitude of a raster's middle; beyond 180 where its CRS has it there."""
+    """Return the longitude of a raster's middle; beyond 180 where its CRS has it there.
+
+    None where it has no place on Earth, or one that the web's projection does not show.
+    """
     if frame.crs is None:
         return None
-    centre = frame.to_crs(np.array([(frame.width / 2, frame.height / 2)]))
+    places = np.concatenate([
+        [(frame.width / 2, frame.height / 2)], _lattice(0, 0, frame.width, frame.height)
+    ])  # fmt: skip
     try:
         to_lonlat = pyproj.Transformer.from_crs(frame.crs, "EPSG:4326", always_xy=True)
     except ProjError:
         return None
-    lon = float(to_lonlat.transform(*centre[0].tolist())[0])
-    return lon if math.isfinite(lon) else None
+    lon, lat = to_lonlat.transform(*frame.to_crs(places).T)
+    is_shown = np.abs(lat[np.isfinite(lat)]) <= HIGHEST_DEG
+    return float(lon[0]) if math.isfinite(lon[0]) and is_shown.all() else None
 
 
 @lru_cache(maxsize=32)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import shapely
 
+from geoseg.progress import Progress
 from geoseg.widgets.canvas import Canvas
 from geoseg.widgets.desk import Desk
 
@@ -24,28 +26,52 @@ _INSIDE, _OUTSIDE, _DRAWN = "#00c853", "#d50000", "#ffea00"
 _MASK, _WAITS = "#00b0ff", "#ffffff"
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a session tells: to the map that shows it, and to whoever asked for it before."""
+
+    desk: Desk
+    users: Progress | None
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        self.desk.progress(step, done, total)
+        if self.users is not None:
+            self.users(step, done, total)
+
+
 class Pointer:
     """A session on a canvas. Coordinates are those of the raster's CRS."""
 
-    def __init__(self, session: Session, canvas: Canvas, desk: Desk) -> None:
-        self.session = session
-        """What is asked."""
-        self._canvas, self._desk = canvas, desk
+    def __init__(self, find: Callable[[], Session], canvas: Canvas, desk: Desk) -> None:
+        """Ask nothing yet.
+
+        Args:
+            find: Gives the session, in its turn at the desk: it may take long to make one.
+            canvas: Where it is pointed, and shown.
+            desk: Does what is asked, in order.
+        """
+        self._find, self._canvas, self._desk = find, canvas, desk
         self._crs = canvas.place.frame.crs
         self._waiting: list[shapely.Geometry] = []
+
+    @property
+    def session(self) -> Session:
+        """What is asked."""
+        return self._find()
+
+    def begin(self) -> None:
+        """Tell here how far the session is, and no more on an earlier map of it."""
+        session = self.session
         before = session.progress
-
-        def progress(step: str, done: int, total: int) -> None:
-            desk.progress(step, done, total)
-            if before is not None:
-                before(step, done, total)
-
-        session.progress = progress
+        users = before.users if isinstance(before, _Told) else before
+        session.progress = _Told(self._desk, users)
 
     def point(self, x: float, y: float, positive: bool) -> None:  # noqa: FBT001
         """Point at the object, or at what does not belong to it."""
-        click = self.session.click
-        self._ask(shapely.Point(x, y), lambda: click(x, y, positive=positive, crs=self._crs))
+        self._ask(
+            shapely.Point(x, y),
+            lambda: self.session.click(x, y, positive=positive, crs=self._crs),
+        )
 
     def box(self, bounds: tuple[float, float, float, float]) -> None:
         """Draw a box around the object."""
@@ -65,16 +91,16 @@ class Pointer:
 
     def show(self) -> None:
         """Show what is pointed at, and its outline."""
+        self._show_waiting()
         drawn, current = self._canvas.drawn, self.session.current
         outlines = [] if current is None else [drawn(current.geometry, **filled(_MASK))]
         self._canvas.show("mask", outlines)
         prompts = [drawn(p.geometry, **_mark(p.kind, p.positive)) for p in self.session.prompts]
         self._canvas.show("prompts", prompts)
-        self._show_waiting()
 
     def hide(self) -> None:
-        """Show nothing of the session any more."""
-        for layer in LAYERS:
+        """Show nothing of the session any more, but what still waits."""
+        for layer in ("mask", "prompts"):
             self._canvas.show(layer, [])
 
     def _show_waiting(self) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+import shapely
 
 from geoseg.errors import ConfigError
 from geoseg.legend import default_colour
@@ -47,7 +50,9 @@ class Pointing(ipywidgets.VBox):  # type: ignore[misc]
             height_px=height_px,
         )
         self.canvas.listen(self.canvas.map)
-        self.pointer = Pointer(session, self.canvas, self.desk)
+        self.pointer = Pointer(lambda: session, self.canvas, self.desk)
+        self.pointer.begin()
+        self._accepted: list[dict[str, Any]] = []
         self.name = ipywidgets.Combobox(
             placeholder="class of the object", layout=ipywidgets.Layout(width="14em")
         )
@@ -102,9 +107,12 @@ class Pointing(ipywidgets.VBox):  # type: ignore[misc]
             read.join()
             if not named[0]:
                 raise ConfigError("the object has no class yet: write one, left of 'Accept'")
-            number = self.pointer.session.accept(named[0])
-            self._show_accepted()
-            return f"accepted: {named[0]} {number}, in {self.pointer.session.path}"
+            session = self.pointer.session
+            outline = session.current
+            number = session.accept(named[0])
+            if outline is not None:
+                self._show_more([(named[0], outline.geometry)])
+            return f"accepted: {named[0]} {number}, in {session.path}"
 
         self.pointer.do(accept)
 
@@ -114,15 +122,19 @@ class Pointing(ipywidgets.VBox):  # type: ignore[misc]
 
     def _show_accepted(self) -> None:
         """Show the objects that were accepted, in this session or in one before it."""
-        colours = {c.name: c.colour for c in self.pointer.session.classes}
         found = self.pointer.session.features().tail(MOST)
-        self.canvas.show(
-            "accepted",
-            [
-                self.canvas.drawn(geometry, **filled(colours.get(name) or default_colour(name)))
-                for name, geometry in zip(found["class"], found.geometry, strict=True)
-            ],
-        )
+        self._accepted = []
+        self._show_more(zip(found["class"], found.geometry, strict=True))
+
+    def _show_more(self, named: Iterable[tuple[str, shapely.Geometry]]) -> None:
+        """Show objects, beside those that are shown: of thousands, none is read or moved again."""
+        colours = {c.name: c.colour for c in self.pointer.session.classes}
+        self._accepted += [
+            self.canvas.drawn(geometry, **filled(colours.get(name) or default_colour(name)))
+            for name, geometry in named
+        ]
+        self._accepted = self._accepted[-MOST:]
+        self.canvas.show("accepted", self._accepted)
         self.name.options = tuple(colours)
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from geoseg.errors import GeosegError
 
@@ -24,13 +25,13 @@ class Work:
 
         Args:
             failed: Called, in the thread, with what went wrong, in one line.
-            changed: Called whenever there is more or less to do.
+            changed: Called whenever there is more or less to do. What it raises is logged.
         """
         self._failed, self._changed = failed, changed
         self._acts: deque[tuple[float, Callable[[], None]]] = deque()
         self._turn = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._busy = False
+        self._busy = self._owes = False
 
     def do(self, act: Callable[[], None]) -> None:
         """Do something when all that was asked before is done."""
@@ -51,9 +52,9 @@ class Work:
         return self._busy or bool(self._acts)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until all is done; False if it takes longer."""
+        """Wait until all is done and `changed` was told so; False if it takes longer."""
         with self._turn:
-            return self._turn.wait_for(lambda: not self.is_busy, timeout_s)
+            return self._turn.wait_for(lambda: not (self.is_busy or self._owes), timeout_s)
 
     def _ask(self, act: Callable[[], None], after_s: float, *, instead: bool) -> None:
         with self._turn:
@@ -64,7 +65,7 @@ class Work:
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
             self._turn.notify_all()
-        self._changed()
+        _logged(self._changed)
 
     def _next(self) -> Callable[[], None] | None:
         with self._turn:
@@ -76,23 +77,33 @@ class Work:
                     continue
                 due, act = self._acts[0]
                 if due <= time.monotonic():
-                    self._busy = True
+                    self._busy = self._owes = True
                     self._acts.popleft()
                     return act
                 self._turn.wait(due - time.monotonic())
 
     def _run(self) -> None:
+        # A widget that was closed refuses to be told: that must not end the thread.
         while (act := self._next()) is not None:
-            self._changed()
+            _logged(self._changed)
             try:
                 act()
             except GeosegError as error:
-                self._failed(str(error))
+                _logged(partial(self._failed, str(error)))
             except Exception as error:
                 # The edge of a thread: what is not told here is told nobody.
                 log.exception("a widget failed")
-                self._failed(f"unexpected {type(error).__name__}: {error}")
+                _logged(partial(self._failed, f"unexpected {type(error).__name__}: {error}"))
             with self._turn:
                 self._busy = False
+            _logged(self._changed)
+            with self._turn:
+                self._owes = False
                 self._turn.notify_all()
-            self._changed()
+
+
+def _logged(tell: Callable[[], None]) -> None:
+    try:
+        tell()
+    except Exception:
+        log.exception("a widget could not be told")

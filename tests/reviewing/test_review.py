@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import shutil
 import sys
+import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -294,6 +296,78 @@ def test_a_word_that_could_not_be_written_is_said_again(path, monkeypatch):
     assert BENCH.is_sound(path, COUNT)
 
 
+def test_a_decision_that_is_on_the_disk_is_not_said_to_have_failed(path, monkeypatch, caplog):
+    monkeypatch.setattr(turns, "connect", partial(unsettled, patience_s=0.05))
+    with geoseg.review(path, order="id") as review:
+        exchange = review._editor.exchange
+        with closing(held.connect(path)) as other:
+
+            def then_locked(*said, **left):
+                done = exchange(*said, **left)
+                other.execute("BEGIN EXCLUSIVE")
+                return done
+
+            monkeypatch.setattr(review._editor, "exchange", then_locked)
+            for word, left in ((review.accept, COUNT - 1), (review.undo, COUNT)):
+                assert word() is None
+                other.execute("ROLLBACK")
+                assert review.counts["open"] == left
+            assert review.current.id == 1
+    assert [r.message for r in caplog.records if "is on the disk" in r.message]
+
+
+def test_what_is_added_when_all_is_done_is_looked_at(path):
+    with geoseg.review(path, order="id") as review:
+        for _ in range(COUNT):
+            review.accept()
+        copied = "INSERT INTO features (class, geom) SELECT class, geom FROM features WHERE id = 3"
+        elsewhere(path, copied)
+        with pytest.raises(MapError, match=f"opened feature {COUNT + 1} of .* look at it first"):
+            review.accept()
+        assert review.counts["open"] == 1
+        assert review.current.id == COUNT + 1
+        assert review.accept() is None
+
+
+def test_threads_take_turns_and_no_word_is_said_of_two_or_none(tmp_path):
+    path = BENCH.draw_map(tmp_path / "map.gpkg", 60)
+    with geoseg.review(path, order="id") as review:
+        looks = review._editor.look
+
+        def slowly(number):
+            time.sleep(0.001)
+            return looks(number)
+
+        review._editor.look = slowly
+
+        def decide():
+            for _ in range(15):
+                review.accept()
+
+        threads = [threading.Thread(target=decide) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert review.counts["accepted"] == 45
+        assert len({decision.id for decision in review._done}) == 45
+
+
+def test_who_decides_about_what_is_seen_is_told_when_it_is_another(path):
+    with geoseg.review(path, order="id") as review:
+        with review.held(1):
+            other = threading.Thread(target=review.accept)
+            other.start()
+            other.join(0.1)
+            assert other.is_alive()
+            assert review.reject().id == 2
+        other.join()
+        assert read(path)["review"][[1, 2]].tolist() == ["rejected", "accepted"]
+        with pytest.raises(ConfigError, match="went on elsewhere"), review.held(2):
+            review.accept()
+        assert review.counts["open"] == COUNT - 2
+
+
 # --------------------------------------------------------------------------------- bad input
 
 
@@ -392,9 +466,14 @@ def test_what_is_pointed_at_in_a_review_is_added_to_the_map(path):
         assert review.go(first).geometry.equals_exact(outline.geometry, 0)
         number = review.session.accept("boat")
         assert number == COUNT + 1
+        session = review.session
         assert review.counts == {"accepted": 1, "rejected": 0, "edited": 1, "open": COUNT - 1}
         assert review.go(number).cls == "boat"
         assert review.classes[-1] == "boat"
+        assert review.legend.classes[-1].name == "boat"
+    # What a review opened it closes.
+    with pytest.raises(MapError, match="was closed"):
+        session._kept._editor.rows()
 
 
 # ----------------------------------------------------------------------------------- widgets

@@ -1,5 +1,8 @@
 """A review by keyboard: each key decides about the polygon that is seen, at once."""
 
+import threading
+from contextlib import closing
+
 import numpy as np
 import pytest
 import shapely
@@ -9,7 +12,9 @@ from scenes import GEOREF, ByIdentity, raster
 
 import geoseg
 from geoseg import Legend
+from geoseg.export.held import connect
 from geoseg.interactive.session import Session
+from geoseg.legend import LandClass
 from geoseg.widgets.panel import panel
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -149,6 +154,123 @@ def test_leaving_a_drawing_changes_nothing(opened):
     assert "there is no outline yet" in shown.desk.line.value
     pressed(shown, "Escape", "a")
     assert review.counts["accepted"] == 1
+
+
+def test_what_was_decided_elsewhere_is_not_decided_again_unseen(opened):
+    review, shown = opened
+    other = panel(review)
+    assert done(other)
+    pressed(other, "a")
+    for key, at in (("r", 2), ("2", 3), ("u", 4), ("d", 5)):
+        pressed(shown, key)
+        assert "went on elsewhere; this is where it is now" in shown.desk.line.value
+        assert f"id {at}" in shown.about.value
+        review.accept()
+    assert review.counts["accepted"] == 5
+    pressed(shown, "u")
+    pressed(shown, "u")
+    assert review.counts["accepted"] == 4
+
+
+def test_an_outline_is_not_given_to_another_polygon_than_it_was_drawn_for(opened):
+    review, shown = opened
+    pressed(shown, "d")
+    click(shown.canvas, GEOREF @ (45, 10))
+    assert done(shown)
+    before = review.go(2).geometry
+    pressed(shown, "Enter")
+    assert "went on elsewhere" in shown.desk.line.value
+    assert "id 2" in shown.about.value
+    assert review.counts["edited"] == 0
+    assert layer(shown, "mask") == []
+    # Keys mean the polygon that is shown now.
+    pressed(shown, "a")
+    assert review.go(2).review == "accepted"
+    assert review.current.geometry == before
+
+
+class Late:
+    """A review whose session takes long to be made."""
+
+    def __init__(self, review):
+        self._review, self._session = review, review.session
+        self.may = threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._review, name)
+
+    @property
+    def session(self):
+        assert self.may.wait(SOON_S)
+        return self._session
+
+
+def test_clicks_and_keys_count_in_their_order_while_the_session_is_made(opened):
+    review = Late(opened[0])
+    shown = panel(review)
+    assert done(shown)
+    for last in ("Escape", "Enter"):
+        review.may.clear()
+        press(shown.canvas, "d")
+        click(shown.canvas, GEOREF @ (45, 10))
+        press(shown.canvas, last)
+        review.may.set()
+        assert done(shown)
+        assert layer(shown, "mask") == layer(shown, "prompts") == layer(shown, "waiting") == []
+        assert review.session.current is None
+        assert review.counts["edited"] == (last == "Enter")
+    assert "redrawn" in shown.desk.line.value
+
+
+def test_a_click_after_what_cannot_be_outlined_is_told_why(opened):
+    review, shown = opened
+    pressed(shown, *"aaaaa")
+    press(shown.canvas, "d")
+    click(shown.canvas, GEOREF @ (45, 10))
+    assert done(shown)
+    assert "no polygon is looked at" in shown.desk.line.value
+    assert layer(shown, "mask") == layer(shown, "waiting") == []
+    assert review.session.prompts == ()
+
+
+def test_a_button_that_is_pressed_while_it_goes_does_nothing(opened):
+    review, shown = opened
+    for name in ("take", "leave", "box"):
+        shown.act(name)
+    assert done(shown)
+    assert not shown.canvas.is_boxing
+    assert review.counts["open"] == 5
+
+
+def test_taking_back_a_click_takes_back_no_object_of_the_map(opened):
+    review, shown = opened
+    review.session.click(*GEOREF @ (45, 10), crs=review.crs)
+    review.session.accept("hut")
+    pressed(shown, "d", "u")
+    assert len(review.session.features()) == 1
+
+
+def test_a_row_without_an_outline_is_shown_and_decided_about(opened):
+    review, shown = opened
+    with closing(connect(review.path)) as qgis:
+        qgis.execute("UPDATE features SET geom = NULL WHERE id = 2")
+    pressed(shown, "a")
+    assert "id 2" in shown.about.value
+    assert "color:#b00020" not in shown.desk.line.value
+    assert layer(shown, "polygon") == []
+    pressed(shown, "r")
+    assert review.go(2).review == "rejected"
+
+
+def test_classes_have_the_colours_that_the_file_says_now(opened):
+    review, shown = opened
+    review._editor.ensure_class(LandClass(name="boat", colour="#123456"))
+    review.relabel("boat")
+    review.go(1)
+    pressed(shown, "n", "p")
+    [outline] = layer(shown, "polygon")
+    assert outline["properties"]["style"]["color"] == "#123456"
+    assert "#123456" in shown.names.children[3].layout.border_left
 
 
 def test_without_its_raster_a_map_can_be_reviewed_too(tmp_path):

@@ -19,6 +19,9 @@ KINDS = {
     "beyond 180": ("EPSG:4326", Affine(0.001, 0, 359.98, 0, -0.001, -17)),
     "across the date line": ("EPSG:32660", Affine(100, 0, 813_000, 0, -100, 4e6)),
     "south pole": ("EPSG:3031", Affine(100, 0, 300_000, 0, -100, 2e6)),
+    "around the north pole": ("EPSG:3413", Affine(10, 0, -450, 0, -10, 300)),
+    "near the south pole": ("EPSG:4326", Affine(0.01, 0, 10, 0, -0.01, -84.9)),
+    "all of the web": ("EPSG:3857", Affine(445277.96, 0, -20037508.2, 0, -667916.94, 20037508.2)),
     "nowhere": (None, Affine.identity()),
     "nowhere, but placed": (None, Affine(0.5, 0, 100, 0, -0.5, 80)),
 }
@@ -39,6 +42,12 @@ def test_there_and_back(kind, col, row):
     xy = frame.to_crs(np.array([(col, row)]))
     back = place.from_map(place.to_map(xy))
     assert frame.to_pixels(back)[0] == pytest.approx((col, row), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_web_does_not_show_lies_flat(kind):
+    wanted = kind in ("around the north pole", "near the south pole") or KINDS[kind][0] is None
+    assert Place.of(scene(*KINDS[kind]).frame).is_flat == wanted
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -201,6 +201,41 @@ def test_the_users_own_progress_is_told_too(tmp_path):
     assert told[0][0] == "encode"
 
 
+def test_the_last_map_is_told_instead_of_those_before_and_the_user_always(tmp_path):
+    told = []
+    with Session(
+        coloured(IDS), Knowing(), out=tmp_path / "a.gpkg", progress=lambda *said: told.append(said)
+    ) as session:
+        maps = [pointing(session) for _ in range(3)]
+        assert all(done(shown) for shown in maps)
+        heard = []
+        for k, shown in enumerate(maps):
+            shown.desk.progress = lambda *_, k=k: heard.append(k)
+        session.progress("encode", 0, 1)
+        assert heard == [2]
+        assert told == [("encode", 0, 1)]
+
+
+def test_after_each_object_only_that_one_is_drawn(widget, monkeypatch):
+    drawn, draw = [], widget.canvas.drawn
+
+    def drawing(geometry, **style):
+        drawn.append(round(geometry.area / 100))
+        return draw(geometry, **style)
+
+    monkeypatch.setattr(widget.canvas, "drawn", drawing)
+    monkeypatch.setattr(widget.pointer.session, "features", lambda: 1 / 0)
+    widget.name.value = "hut"
+    for place_ in (at(10, 10), at(60, 40)):
+        click(widget.canvas, place_)
+        assert done(widget)
+        press(widget.canvas, "Enter")
+        assert done(widget)
+    # Once as a mask, once as an object.
+    assert [area for area in drawn if area] == [375, 375, 800, 800]
+    assert len(layer(widget, "accepted")) == 2
+
+
 @pytest.mark.parametrize("package", ["ipyleaflet", "ipyevents"])
 def test_what_to_install_is_said(package, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, package, None)

@@ -1,8 +1,10 @@
 """What is asked is done in order, and nothing that goes wrong stops the rest."""
 
 import threading
+import time
 
 from geoseg.errors import ConfigError
+from geoseg.widgets.desk import Desk
 from geoseg.widgets.work import Work
 
 SOON_S = 20
@@ -66,3 +68,46 @@ def test_what_fails_is_told_in_one_line_and_the_rest_is_done(caplog):
     assert failed == ["it is outside", "unexpected ZeroDivisionError: division by zero"]
     assert done == [1]
     assert [r.message for r in caplog.records] == ["a widget failed"]
+
+
+def test_a_widget_that_was_closed_does_not_end_the_work(caplog):
+    calls = []
+
+    def changed():
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("comm closed")
+
+    def failed(_):
+        raise RuntimeError("comm closed")
+
+    work, done = Work(failed, changed), []
+    work.do(lambda: done.append(1))
+    assert work.wait(SOON_S)
+    work.do(lambda: 1 / 0)
+    work.do(lambda: done.append(2))
+    assert work.wait(SOON_S)
+    assert done == [1, 2]
+    assert [r.message for r in caplog.records].count("a widget could not be told") == 2
+
+
+def test_who_waits_reads_what_was_said():
+    slow = []
+
+    def changed():
+        if not work.is_busy:
+            time.sleep(0.05)
+            slow.append(1)
+
+    work = Work(slow.append, changed)
+    work.do(lambda: None)
+    assert work.wait(SOON_S)
+    assert slow == [1]
+
+
+def test_a_desk_that_was_waited_for_shows_its_line():
+    for k in range(50):
+        desk = Desk()
+        desk.do(lambda k=k: f"done {k}")
+        assert desk.wait(SOON_S)
+        assert f"done {k}" in desk.line.value

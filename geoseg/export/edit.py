@@ -269,12 +269,7 @@ class Editor:
         new = {name: _plain(value) for name, value in columns.items()}
         with self._turns.change() as db:
             self._provide(db, new)
-            there = self._values(number, list(left or {}))
-            if any(not _same(there[name], value) for name, value in (left or {}).items()):
-                raise MapError(
-                    f"feature {number} of {self.path} was changed by another program since; look "
-                    "at it again"
-                )
+            self._check_left(number, left)
             old = self._values(number, list(new))
             stored = self._stored(new)
             assigned = ", ".join(f"{quoted(name)} = ?" for name in stored)
@@ -286,6 +281,14 @@ class Editor:
                 extend(db, self._layout, old[GEOMETRY], new[GEOMETRY])
         return old, new
 
+    def _check_left(self, number: int, left: Mapping[str, Any] | None) -> None:
+        there = self._values(number, list(left or {}))
+        if any(not _same(there[name], value) for name, value in (left or {}).items()):
+            raise MapError(
+                f"feature {number} of {self.path} was changed by another program since; look at it "
+                "again"
+            )
+
     def add(self, columns: Mapping[str, Any], geometry: shapely.Geometry) -> int:
         """Add a polygon.
 
@@ -294,7 +297,7 @@ class Editor:
             geometry: (Multi)polygon in the CRS of the map.
 
         Returns:
-            Its id, which no other had before.
+            Its id, which no other had as long as this is open.
 
         Raises:
             MapError: There is no such column.
@@ -316,14 +319,19 @@ class Editor:
             extend(db, self._layout, None, new[GEOMETRY])
         return number
 
-    def remove(self, number: int) -> None:
-        """Remove a polygon.
+    def remove(self, number: int, left: Mapping[str, Any] | None = None) -> None:
+        """Remove a polygon, if it is as it was left.
+
+        Args:
+            number: Its id.
+            left: What some of its columns must be; None: whatever they are.
 
         Raises:
-            MapError: There is none of this id.
+            MapError: There is none of this id, or it is not as it was left.
             OutputError: It cannot be written now.
         """
         with self._turns.change() as db:
+            self._check_left(number, left)
             old = self._values(number, (GEOMETRY,))[GEOMETRY]
             # If it is the last, its id is not free now.
             self._last = max(self._last, number)

@@ -21,8 +21,7 @@ from threading import RLock
 from geoseg.errors import MapError, OutputError
 from geoseg.export.contents import touch
 from geoseg.export.held import connect, refusal
-
-_Stamp = tuple[int, ...]
+from geoseg.export.stamp import Stamp, stamp
 
 
 class Turns:
@@ -33,7 +32,7 @@ class Turns:
         self.path = path
         self._lock = RLock()
         self._file = _mark(path)
-        self._seen: _Stamp = ()
+        self._seen: Stamp = ()
         self._db: sqlite3.Connection | None = None
         self._depth, self._is_closed = 0, False
 
@@ -74,9 +73,10 @@ class Turns:
             GeosegError: As `look`.
         """
         with self._lock:
-            is_mine = not self.is_changed()
             with self.look() as db:
                 db.execute("BEGIN IMMEDIATE")
+                # Not before: it may have waited for another's change.
+                is_mine = not self.is_changed()
                 try:
                     yield db
                     touch(db)
@@ -87,19 +87,19 @@ class Turns:
                         db.execute("ROLLBACK")
                     raise
             if is_mine:
-                self._seen = _stamp(self.path)
+                self._seen = stamp(self.path)
 
     def is_changed(self) -> bool:
         """Tell whether others wrote to the file since `settle`."""
         with self._lock:
             self._check_there()
-            return _stamp(self.path) != self._seen
+            return stamp(self.path) != self._seen
 
     @contextmanager
     def settle(self) -> Iterator[None]:
         """Take what others wrote for known, if what is done inside goes well."""
         with self._lock:
-            before, self._seen = self._seen, _stamp(self.path)
+            before, self._seen = self._seen, stamp(self.path)
             try:
                 yield
             except BaseException:
@@ -126,16 +126,6 @@ class Turns:
             raise OutputError(
                 f"{self.path} was replaced, moved or removed since it was opened; open it again"
             )
-
-
-def _stamp(path: Path) -> _Stamp:
-    """Return what changes when somebody writes a file, or the log beside it."""
-    found: list[int] = []
-    for file in (path, path.with_name(f"{path.name}-wal")):
-        with suppress(OSError):
-            told = file.stat()
-            found += [told.st_size, told.st_mtime_ns]
-    return tuple(found)
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

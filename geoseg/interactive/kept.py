@@ -11,7 +11,7 @@ from geoseg import reviewed
 from geoseg.errors import ConfigError, MapError
 from geoseg.export import check_output
 from geoseg.export.blank import create
-from geoseg.export.edit import Editor
+from geoseg.export.edit import GEOMETRY, Editor
 from geoseg.export.table import COLUMNS
 from geoseg.interactive.outline import Outline
 from geoseg.legend import LandClass, Legend
@@ -108,15 +108,15 @@ class Kept:
         columns = dict(zip(COLUMNS[1:], values, strict=True)) | said
         return self._editor.add(columns, outline.geometry)
 
-    def remove(self, number: int) -> None:
+    def remove(self, number: int, outline: Outline) -> None:
         """Take an object out again.
 
         Raises:
-            MapError: It is not there any more.
+            MapError: It is not there any more, or is another by now.
             OutputError: The file cannot be written now.
         """
         if self._editor is not None:
-            self._editor.remove(number)
+            self._editor.remove(number, {GEOMETRY: outline.geometry})
 
     def features(self) -> gpd.GeoDataFrame:
         """Return the objects: the columns of a map, those of reviews, and geometry."""

@@ -115,7 +115,7 @@ class Session:
         self._looks.progress = progress
         self._said: tuple[Said, ...] = ()
         self._outlines: tuple[Outline | None, ...] = ()
-        self._accepted: list[tuple[int, tuple[Said, ...], tuple[Outline | None, ...]]] = []
+        self._accepted: list[tuple[int, tuple[Said, ...], tuple[Outline | None, ...], Outline]] = []
         made = Made(
             config.fingerprint(self.raster.identity(), segmenter.identity),
             tuple(getattr(segmenter, "facts", tuple)()),
@@ -216,9 +216,9 @@ class Session:
             if self._said:
                 self._said, self._outlines = self._said[:-1], self._outlines[:-1]
             elif self._accepted:
-                number, said, outlines = self._accepted[-1]
+                number, said, outlines, outline = self._accepted[-1]
                 try:
-                    self._kept.remove(number)
+                    self._kept.remove(number, outline)
                 except MapError:
                     # Somebody else took it out: the one before is next.
                     self._accepted.pop()
@@ -248,10 +248,11 @@ class Session:
             OutputError: The GeoPackage cannot be written now; the object is still the current one.
         """
         with self._lock:
-            if self.current is None:
+            outline = self.current
+            if outline is None:
                 raise ConfigError("there is no object to accept; click on one first")
-            number = self._kept.add(self.current, self._class(name))
-            self._accepted.append((number, self._said, self._outlines))
+            number = self._kept.add(outline, self._class(name))
+            self._accepted.append((number, self._said, self._outlines, outline))
             self._said, self._outlines = (), ()
             return number
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from threading import RLock
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import shapely
 
+from geoseg import reviewed
 from geoseg.analysis.classed import check_names
 from geoseg.backends.compose import check_promptable
 from geoseg.backends.outlining import Interactive
@@ -26,7 +25,7 @@ from geoseg.frame import Frame
 from geoseg.legend import LandClass, Legend
 from geoseg.origin import check_grid, open_origin
 from geoseg.raster import RasterReader
-from geoseg.reviewed import check_only, keeps
+from geoseg.reviewed import check_only, keeps, me, said
 from geoseg.reviewing.queue import COLUMNS, Queue, check_order
 from geoseg.reviewing.redrawn import redrawn
 
@@ -350,10 +349,7 @@ class Review:
         self, state: str | None, columns: Mapping[str, Any] | None = None
     ) -> Candidate | None:
         number = self._here()
-        marks = {"review": state, "reviewed_by": None, "reviewed_at": None}
-        if state is not None:
-            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            marks |= {"reviewed_by": self._by, "reviewed_at": now}
+        marks = dict.fromkeys(reviewed.COLUMNS) if state is None else said(state, self._by)
         before, after = self._editor.exchange(number, {**(columns or {}), **marks})
         self._done.append(_Decision(number, before, after))
         self._queue.say(number, state)
@@ -459,7 +455,7 @@ def review(
         return Review(
             editor,
             _raster(editor.opened, raster),
-            by=getpass.getuser() if by is None else by,
+            by=me() if by is None else by,
             order=order,
             only=only,
             model=model,

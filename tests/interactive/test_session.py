@@ -234,11 +234,16 @@ def test_what_somebody_else_took_out_does_not_stop_taking_back(session):
         session.click(*lonlat(*place))
         session.accept("hut")
     with Session(coloured(IDS), Knowing(), out=session.path) as other:
-        other._kept.remove(2)
-    with pytest.raises(MapError):
+        other._kept._editor.remove(2)
+    with Session(coloured(IDS), Knowing(), out=session.path) as other:
+        other.click(*lonlat(10, 150))
+        assert other.accept("barn") == 2
+    # Another has the id by now, and stays.
+    with pytest.raises(MapError, match="another program"):
         session.undo()
+    assert set(session.features()["class"]) == {"hut", "barn"}
     assert session.undo().geometry.equals(of(1))
-    assert session.features().empty
+    assert list(session.features()["class"]) == ["barn"]
 
 
 def test_what_was_accepted_last_can_be_taken_back(session):

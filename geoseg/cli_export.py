@@ -71,6 +71,9 @@ def export(
         given = {name: value for name, value in chosen.items() if value is not None}
         said, complete = _build(source, str(to), out, raster=raster, overwrite=overwrite, **given)
     else:
+        from geoseg.export.targets import target_of
+
+        target_of(to, form)
         unused = {"--out": out, "--val": val, "--seed": seed}
         _refuse(unused, "is for --to coco and --to yolo; leave it out")
         from geoseg.convert import Wishes

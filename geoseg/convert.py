@@ -16,15 +16,12 @@ from geoseg.export.write import write_layers
 from geoseg.frame import Frame
 from geoseg.geotiff import open_raster, taken
 from geoseg.mosaic import files
-from geoseg.origin import check_grid, open_origin, rasters
+from geoseg.origin import ANY_BAND, check_grid, open_origin, rasters
 from geoseg.prepare import destination, open_source
 from geoseg.reviewed import told_rejected
 from geoseg.runfolder import RunFolder, alone
 
 log = logging.getLogger(__name__)
-
-_ANY_BAND = {"red": 1}
-"""Only the grid of a raster is asked for, so that its bands need not say what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,11 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> Exported:
     destination(to, "--to")
     kind = target_of(to, wishes.format)
     _check_heeded(kind, wishes)
-    found = open_map(source).reviewed(wishes.only).edited()
+    opened = open_map(source)
+    if wishes.raster is not None:
+        # Says before any warning that it is not there.
+        rasters(opened, wishes.raster)
+    found = opened.reviewed(wishes.only).edited()
     if kind in _HEED_REVIEWS:
         _tell_rejected(found)
     sources = [str(source)]
@@ -108,7 +109,7 @@ def _coco(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
 
     recipe = found.made_by()
     if wishes.raster is not None:
-        check_grid(found, open_source(wishes.raster, _ANY_BAND, None), wishes.raster)
+        check_grid(found, open_source(wishes.raster, ANY_BAND, None), wishes.raster)
     name = wishes.raster or next(iter(recipe.rasters), found.path.name)
     write_coco(to, found, images_of(recipe.frame, wishes.chips, Path(name).name), place)
 
@@ -132,10 +133,10 @@ def _stac(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:
 
     paths = rasters(found, wishes.raster)
     if wishes.raster is not None:
-        check_grid(found, open_source(paths, _ANY_BAND, None), paths[0])
+        check_grid(found, open_source(paths, ANY_BAND, None), paths[0])
     tagged, changed_s = None, None
     if is_local(paths[0]):
-        tagged, changed_s = taken(open_raster(paths[0], _ANY_BAND)), Path(paths[0]).stat().st_mtime
+        tagged, changed_s = taken(open_raster(paths[0], ANY_BAND)), Path(paths[0]).stat().st_mtime
     write_item(to, found, paths, moment(wishes.datetime, tagged, changed_s), place)
 
 
@@ -155,6 +156,11 @@ def _check_heeded(kind: str, wishes: Wishes) -> None:
     ):
         if value is not None and kind not in kinds:
             raise ConfigError(f"{option} is for {', '.join(kinds)}; leave it out")
+    if wishes.chips is not None:
+        # pyarrow and pycocotools are loaded when they are needed.
+        from geoseg.export.coco import check_chips
+
+        check_chips(wishes.chips)
 
 
 def _tell_rejected(found: Map) -> None:
@@ -173,7 +179,7 @@ def _frame(found: Map, raster: str | None) -> Frame:
     made = found.made_by().frame
     if raster is None:
         return made
-    frame = open_source(raster, _ANY_BAND, None).frame
+    frame = open_source(raster, ANY_BAND, None).frame
     if frame.crs != made.crs:
         raise MapError(
             f"{raster} is not in the CRS of {found.path}; give a raster on the grid of the map, or "

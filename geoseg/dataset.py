@@ -1,7 +1,9 @@
 """How does a map become data that a model is trained on? Chips of its raster, with their masks.
 
-The map is read twice and the raster once, part by part; memory does not grow with either. What lies
-outside of the map's area of interest, or has no data, is black in the pictures.
+The map is read twice and the raster once, part by part; memory does not grow with either. Of a map
+that changes in between no data set is made: what the first reading kept apart may not be what the
+second finds. What lies outside of the map's area of interest, or has no data, is black in the
+pictures; they show the bands that the map was made with.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import logging
 import math
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,20 @@ import numpy as np
 
 from geoseg.analysis.looked import area_of
 from geoseg.aoi import Within
+from geoseg.bands import shown_roles
 from geoseg.errors import ConfigError, MapError
 from geoseg.export.burn import lean
-from geoseg.export.coco import Images, check_pycocotools, facts_of, images_of, tell_bare
+from geoseg.export.coco import (
+    Images,
+    check_chips,
+    check_pycocotools,
+    facts_of,
+    images_of,
+    tell_bare,
+)
 from geoseg.export.dataset.labels import FORMS, SIDES, open_labels
 from geoseg.export.dataset.pictures import deal, draw
-from geoseg.export.dataset.replace import MARKER, check_folder, put_folder
+from geoseg.export.dataset.replace import MARKER, check_dataset_folder, put_folder
 from geoseg.export.dataset.split import NEITHER, TRAIN, VAL, split
 from geoseg.export.dataset.survey import (
     BETWEEN,
@@ -37,6 +48,7 @@ from geoseg.export.dataset.survey import (
     survey,
 )
 from geoseg.export.read import Map, open_map
+from geoseg.export.stamp import Stamp, stamp
 from geoseg.origin import open_origin
 from geoseg.prepare import destination
 from geoseg.raster import RasterReader
@@ -77,6 +89,7 @@ class Choices:
         check_only(self.only)
         if not (math.isfinite(self.val) and 0 <= self.val < 1):
             raise ConfigError(f"--val {self.val} is no share of the chips; give 0 to below 1")
+        check_chips(self.chips)
         if self.chips > MOST_CHIP_PX:
             raise ConfigError(f"--chips {self.chips} px is too large; at most {MOST_CHIP_PX}")
 
@@ -129,15 +142,24 @@ def build(source: Path, form: str, out: Path, choices: Choices | None = None) ->
     choices.check()
     # Through a link: the folder itself is renamed.
     final = Path(os.path.realpath(destination(out)[0]))
-    check_folder(final, overwrite=choices.overwrite)
+    check_dataset_folder(final, overwrite=choices.overwrite)
     if form == "coco":
         check_pycocotools()
-    found = open_map(source).edited()
+    opened = open_map(source)
+    # After it was opened: that takes back what a killed review left half done.
+    before = stamp(source)
+    # Before any warning: what was given is refused if it cannot be used.
+    raster, name = _shown(opened, choices.raster)
+    found = opened.edited()
     # Who nobody has judged matters, too: all are read, and only those that count are labels.
     counted, rejected = found.reviewed(choices.only).count, found.rejected()
     if choices.only is None and rejected:
         log.warning(told_rejected(rejected, counted, str(source)))
-    raster, name = _shown(found, choices.raster)
+    if found.made_by().asked.get("mask_clouds"):
+        log.warning(
+            "%s was made with --mask-clouds: what is under clouds looks as if nothing were there",
+            found.path,
+        )
     failed = found.failed()
     if failed:
         log.warning(
@@ -145,7 +167,8 @@ def build(source: Path, form: str, out: Path, choices: Choices | None = None) ->
             len(failed),
             source,
         )
-    work = _Work(found, raster, images_of(raster.frame, choices.chips, name), form, choices)
+    images = images_of(raster.frame, choices.chips, name)
+    work = _Work(found, before, raster, _roles(found, raster, name), images, form, choices)
     with lean(), alone(final) as place:
         made = put_folder(final, place, choices.overwrite, work.fill)
     return replace(made, path=out, missing=len(failed))
@@ -154,15 +177,21 @@ def build(source: Path, form: str, out: Path, choices: Choices | None = None) ->
 def _shown(found: Map, instead: str | None) -> tuple[RasterReader, str]:
     """Return the raster of a map, as far as it was looked at, and its name."""
     raster = open_origin(found, instead)
-    recipe = found.made_by()
-    if recipe.asked.get("mask_clouds"):
-        log.warning(
-            "%s was made with --mask-clouds: what is under clouds looks as if nothing were there",
-            found.path,
-        )
     area = area_of(found)
-    name = Path(instead or next(iter(recipe.rasters), found.path.name)).name
+    name = Path(instead or next(iter(found.made_by().rasters), found.path.name)).name
     return (raster if area is None else Within(raster, area)), name
+
+
+def _roles(found: Map, raster: RasterReader, name: str) -> Mapping[str, int]:
+    """Return the bands that the model was shown as red, green and blue."""
+    composite = found.made_by().asked.get("composite")
+    try:
+        return shown_roles(raster.roles, composite)
+    except ConfigError as error:
+        raise MapError(
+            f"{found.path} was made with --composite {composite}, and which bands of {name} those "
+            "are is not known; pass --raster FILE, one that says so"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +199,39 @@ class _Work:
     """What a data set is made of."""
 
     found: Map
+    before: Stamp
+    """Of its file, before it was read."""
     raster: RasterReader
+    roles: Mapping[str, int]
+    """1-based bands, by the colour that they are shown as."""
     images: Images
     form: str
     choices: Choices
 
     def fill(self, folder: Path) -> Dataset:
-        """Write it into an empty folder."""
+        """Write it into an empty folder.
+
+        Raises:
+            MapError: The map has no chip that can be used, or was changed meanwhile.
+        """
+        try:
+            made = self._fill(folder)
+        except (MapError, LookupError):
+            # What was added meanwhile may be what is not understood.
+            self._check_unchanged()
+            raise
+        self._check_unchanged()
+        return made
+
+    def _check_unchanged(self) -> None:
+        path = self.found.path
+        if stamp(path) != self.before:
+            raise MapError(f"{path} was changed while it was read; run this again")
+
+    def _fill(self, folder: Path) -> Dataset:
         images, only = self.images, self.choices.only
         known = survey(self.found, images, only)
-        stretch = fit_stretch(self.raster, self.raster.roles)
+        stretch = fit_stretch(self.raster, self.roles)
         draw(folder, self.raster, stretch, images, known)
         side_of = self._split(known)
         deal(folder, images, side_of)
@@ -249,6 +301,7 @@ class _Work:
             "only": chosen.only,
             "val": chosen.val,
             "seed": chosen.seed,
+            "composite": self.found.made_by().asked.get("composite"),
             "stretch": {
                 "bands": [band + 1 for band in stretch.bands],
                 "low": stretch.low,

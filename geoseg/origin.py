@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from geoseg.access import is_network
 from geoseg.config import difference
-from geoseg.errors import MapError
+from geoseg.errors import ConfigError, MapError, RasterError
 from geoseg.export.read import Map
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
@@ -16,6 +16,10 @@ from geoseg.recipe import OF_THE_PLACE, without
 from geoseg.whereabouts import find
 
 log = logging.getLogger(__name__)
+
+ANY_BAND = {"red": 1}
+"""Bands of a raster of which only the place is asked for; a role keeps quiet the warning that there
+are none."""
 
 
 def rasters(found: Map, instead: str | None = None) -> list[str]:
@@ -58,7 +62,12 @@ def open_origin(
         )
     asked = found.made_by().asked
     roles, sensor = (asked.get("bands"), asked.get("sensor")) if bands is None else (bands, None)
-    raster = open_source(paths, roles, sensor)
+    try:
+        raster = open_source(paths, roles, sensor)
+    except (ConfigError, RasterError):
+        # Of a raster of another place, that is what is wrong, and not its bands.
+        check_grid(found, open_source(paths, ANY_BAND, None), paths[0])
+        raise
     check_grid(found, raster, paths[0])
     return raster
 

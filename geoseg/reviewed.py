@@ -5,7 +5,10 @@ The words stand in columns of the map's own layer, so that QGIS and every reader
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from geoseg.errors import ConfigError, MapError
 
@@ -19,6 +22,19 @@ STATES = ("accepted", "rejected", "edited")
 
 ONLY = ("accepted", "kept")
 """What `--only` takes: what somebody accepted or put right; or all but what was rejected."""
+
+
+def said(state: str, by: str) -> dict[str, str]:
+    """Return the columns of what somebody says now."""
+    return dict(zip(COLUMNS, (state, by, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"), strict=True))
+
+
+def me() -> str:
+    """Return the name of who is logged in; in a container that knows none, the user's number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 
 def keeps(state: str | None, only: str | None) -> bool:

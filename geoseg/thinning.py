@@ -1,14 +1,14 @@
 """How is a large window read for a small picture? Every n-th pixel, from overviews where there are.
 
 A file with overviews, as a COG, gives a picture of any part of it in milliseconds; of others all
-pixels of the part are read, and little is held at once.
+pixels of the part are read, and no more is held at once than a budget, however wide they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from geoseg.raster import RasterReader, Samples, Valid
 from geoseg.window import Window
 
 _STRIP_ROWS = 512
-"""About so many rows are held at once."""
+"""About so many rows are read at once: fewer would read the blocks of a tiled file again."""
+
+_MOST_BYTES = 64 * 2**20
+"""All bands of what is read at once, but for steps whose square alone is more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,10 +69,29 @@ def thin(raster: RasterReader, window: Window, step: int, bands: Sequence[int]) 
         found = raster.thin(window, step, bands)
         if found is not None:
             return found
-    parts, masks = [], []
-    strip = max(_STRIP_ROWS // step, 1) * step
-    for y in range(window.y0, window.y1, strip):
-        data, valid = raster.read(Window(window.x0, y, window.x1, min(y + strip, window.y1)))
-        parts.append(data[list(bands), ::step, ::step])
-        masks.append(valid[::step, ::step])
-    return Thin(np.concatenate(parts, axis=1), np.concatenate(masks), step, step)
+    shape = -(-window.height // step), -(-window.width // step)
+    valid = np.zeros(shape, bool)
+    data = np.zeros((len(bands), *shape), _kind(raster))
+    for part in _parts(raster, window, step):
+        samples, good = raster.read(part)
+        y, x = (part.y0 - window.y0) // step, (part.x0 - window.x0) // step
+        few = good[::step, ::step]
+        here = np.s_[y : y + few.shape[0], x : x + few.shape[1]]
+        valid[here] = few
+        for k, band in enumerate(bands):
+            data[k][here] = samples[band, ::step, ::step]
+    return Thin(data, valid, step, step)
+
+
+def _parts(raster: RasterReader, window: Window, step: int) -> Iterator[Window]:
+    """Yield windows that fit the budget, each a multiple of the step from the corner."""
+    pixel = len(raster.bands) * _kind(raster).itemsize + 1
+    rows = max(_STRIP_ROWS // step, 1) * step
+    cols = max(_MOST_BYTES // (rows * pixel) // step, 1) * step
+    for y in range(window.y0, window.y1, rows):
+        for x in range(window.x0, window.x1, cols):
+            yield Window(x, y, min(x + cols, window.x1), min(y + rows, window.y1))
+
+
+def _kind(raster: RasterReader) -> np.dtype[Any]:
+    return np.result_type(*(band.dtype for band in raster.bands))

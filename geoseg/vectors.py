@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,17 @@ def _read(source: str, option: str) -> object:
     except ConfigError:
         raise
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = plainly(Path(path), error)
         raise ConfigError(f"{source} is no vector layer that can be read: {reason}") from error
+
+
+def plainly(path: Path, error: BaseException) -> str:
+    """Return in a line why a file could not be read, without advice on GDAL's own commands."""
+    with suppress(OSError):
+        if path.is_file() and not path.stat().st_size:
+            return "it is empty (0 bytes)"
+    said = " ".join(str(error).split()) or type(error).__name__
+    return "it is of no known format, or damaged" if "not recognized as" in said else said
 
 
 def _one_of(names: list[str], name: str, path: str, option: str) -> str | None:

@@ -340,6 +340,10 @@ BAD = {
         (*WATER, "--backend", "owlv2", "--cache", "{folder}/kept"),
         "--cache does nothing; leave it out",
     ),
+    "cache in a file": (
+        (*SEGMENT, "--backend", "everything:sam2", "--cache", "{folder}/text.tif/kept"),
+        "text.tif is no folder; give a folder that can be written, or auto",
+    ),
     "cache size": ((*WATER, "--cache", "auto", "--cache-size", "lots"), "as 4GB or 500MB"),
     "cache size alone": ((*WATER, "--cache-size", "1GB"), "give that too, as --cache auto"),
     "cache without a name": ((*WATER, "--cache", ""), "give a folder, or auto"),

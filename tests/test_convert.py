@@ -267,7 +267,7 @@ def test_a_pixel_lost_on_the_disk_is_noticed(tmp_path, made, monkeypatch):
             Wishes(),
             r"has the ending '\.shp', which is no known format; --to takes .gpkg",
         ),
-        ("map", Wishes(), r"has the ending ''.*\.qgz, stac\.json$"),
+        ("map", Wishes(), r"no format and no file; it takes coco or yolo, .*\.qgz, stac\.json$"),
         ("map.json", Wishes(), "may be of two formats; call it coco.json or stac.json, or pass"),
         ("map.fgb", Wishes(format="coco"), "--format coco for .*other formats go by the ending"),
         ("no/map.fgb", Wishes(), "output folder .*no does not exist"),

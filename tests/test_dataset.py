@@ -8,9 +8,12 @@ import json
 import re
 import shutil
 import sqlite3
-from contextlib import closing, redirect_stdout
+import subprocess
+import sys
+from contextlib import ExitStack, closing, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import cv2
@@ -27,6 +30,7 @@ from scipy import ndimage
 from yolo import ultralytics
 
 import geoseg
+from geoseg import dataset
 from geoseg.dataset import Choices, Dataset, build
 from geoseg.errors import (
     ConfigError,
@@ -313,18 +317,120 @@ def test_only_kept_takes_all_but_what_was_rejected(tmp_path, made):
         assert told(chip) == wanted(polygons, chip, "coco")
 
 
+def by_hand(folder: Path, made: Path, **words: Any) -> Path:
+    """Return a map of the scene in which one polygon was drawn."""
+    out, recipe = folder / "drawn.gpkg", open_map(made).made_by()
+    asked = recipe.asked | words
+    create(out, recipe.frame, legend(*KINDS), facts=recipe.fingerprint, words=asked)
+    draw_one(out, ((30, 30), (40, 20), (80, 30), (40, 44)))
+    return out
+
+
+def draw_one(path: Path, pixels: tuple[tuple[int, int], ...], name: str = "c1") -> None:
+    with Editor(path) as editor:
+        shape = shapely.MultiPolygon([shapely.Polygon([GEOREF @ place for place in pixels])])
+        editor.add({"class": name, "score": None}, shape)
+
+
 def test_where_nothing_was_drawn_by_hand_nobody_says_that_nothing_is(tmp_path, made):
-    source = tmp_path / "drawn.gpkg"
-    recipe = open_map(made).made_by()
-    create(source, recipe.frame, legend(*KINDS), facts=recipe.fingerprint, words=recipe.asked)
-    corners = [GEOREF @ (x, y) for x, y in ((30, 30), (40, 20), (80, 30), (40, 44))]
-    with Editor(source) as editor:
-        shape = shapely.MultiPolygon([shapely.Polygon(corners)])
-        editor.add({"class": "c1", "score": None}, shape)
+    source = by_hand(tmp_path, made)
     result = build(source, "coco", tmp_path / "data", Choices(chips=SIDE, val=0))
     assert result.left_out == {"where nothing was drawn": 51}
     used = {(c.x, c.y) for c in chips(tmp_path / "data", "coco")}
     assert used == {(24, 0), (24, 24), (48, 0), (48, 24), (72, 24)}
+
+
+def test_pictures_show_the_composite_that_the_map_was_made_with(tmp_path, made):
+    bands = {"red": 3, "green": 2, "nir": 1}
+    source = by_hand(tmp_path, made, bands=bands, composite="nir,red,green")
+    build(source, "coco", tmp_path / "data", Choices(chips=SIDE, val=0))
+    raster = np.stack([IDS, np.full(SIZE, WIDTH), np.full(SIZE, HEIGHT)], axis=-1)
+    found = chips(tmp_path / "data", "coco")
+    assert found
+    for chip in found:
+        assert np.array_equal(chip.picture, raster[chip.inside])
+    facts = json.loads((tmp_path / "data" / "geoseg.json").read_text())
+    assert (facts["composite"], facts["stretch"]["bands"]) == ("nir,red,green", [1, 3, 2])
+
+
+def test_a_composite_of_bands_that_nobody_knows_is_refused(tmp_path, made):
+    source = by_hand(tmp_path, made, composite="nir,red,green")
+    said = (
+        r"^.*drawn\.gpkg was made with --composite nir,red,green, .* of scene\.tif .*--raster FILE"
+    )
+    with pytest.raises(MapError, match=said):
+        build(source, "coco", tmp_path / "data", Choices(chips=SIDE, val=0))
+    assert [p.name for p in tmp_path.iterdir()] == ["drawn.gpkg"]
+
+
+ACROSS = ((1, 1), (160, 1), (160, 140), (1, 140))
+
+
+@pytest.mark.parametrize(
+    ("when", "name"),
+    [("fit_stretch", "c0"), ("draw", "c0"), ("deal", "new"), ("open_labels", "c1")],
+)
+def test_a_map_that_changes_while_it_is_read_makes_no_data_set(
+    tmp_path, made, monkeypatch, when, name
+):
+    source, out = by_hand(tmp_path, made), tmp_path / "data"
+    choices = Choices(chips=SIDE, val=0, overwrite=True)
+    build(source, "coco", out, choices)
+    before, real = everything(out), getattr(dataset, when)
+
+    def meanwhile(*given):
+        draw_one(source, ACROSS, name)
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, when, meanwhile)
+        with pytest.raises(MapError) as error:
+            build(source, "coco", out, choices)
+    assert str(error.value) == f"{source} was changed while it was read; run this again"
+    assert everything(out) == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "drawn.gpkg"]
+    build(source, "coco", out, choices)
+    assert everything(out) != before
+
+
+OTHER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(db.execute("SELECT count(*) FROM features").fetchone()[0])
+if sys.argv[2] == "writes":
+    db.execute("UPDATE gpkg_contents SET description = 'seen'")
+    db.commit()
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("does", ["looks", "writes"])
+def test_a_map_with_a_write_ahead_log_may_be_looked_at_and_not_changed(
+    tmp_path, made, monkeypatch, does
+):
+    """As QGIS opens it: what is written is in the log, and the file is as before."""
+    source = by_hand(tmp_path, made)
+    with closing(sqlite3.connect(source)) as db:
+        db.execute("PRAGMA journal_mode = wal")
+    stat, real, choices = source.stat(), dataset.draw, Choices(chips=SIDE, val=0)
+    words = [sys.executable, "-c", OTHER, str(source), does]
+
+    def meanwhile(*given):
+        other = subprocess.Popen(words, stdin=PIPE, stdout=PIPE, text=True)  # noqa: S603
+        opened.enter_context(other)
+        assert (other.stdout.readline(), other.stdout.readline()) == ("1\n", "done\n")
+        return real(*given)
+
+    monkeypatch.setattr(dataset, "draw", meanwhile)
+    with ExitStack() as opened:
+        if does == "writes":
+            with pytest.raises(MapError, match="was changed while it was read"):
+                build(source, "coco", tmp_path / "data", choices)
+        else:
+            assert build(source, "coco", tmp_path / "data", choices).labels["train"] == 5
+        assert source.with_name("drawn.gpkg-wal").exists()
+        assert source.stat().st_mtime_ns == stat.st_mtime_ns
 
 
 def test_rejected_polygons_count_unless_somebody_says_otherwise_and_that_is_told(
@@ -453,6 +559,8 @@ def test_a_polygon_without_a_pixels_centre_is_told(tmp_path, made, caplog):
         (("--to", "coco", "--out", "d", "--format", "coco"), "--format is not for --to coco"),
         (("--to", "coco", "--out", "d", "--datetime", "file"), "--datetime is not for --to coco"),
         (("--to", "a.fgb", "--out", "d"), "--out is for --to coco and --to yolo; leave it out"),
+        (("--to", "voc", "--out", "d"), "--to voc is no format and no file; it takes coco or yolo"),
+        (("--to", "coco.json", "--chips", "0"), "--chips 0 px is too small; at least"),
         (("--to", "coco.json", "--val", "0.3"), "--val is for --to coco and --to yolo; leave"),
         (("--to", "coco.json", "--seed", "0"), "--seed is for --to coco and --to yolo; leave"),
         (("--to", "coco", "--out", "d", "--chips", "170"), "none of 1 chips can be for validation"),
@@ -473,6 +581,25 @@ def test_another_raster_is_not_taken_for_that_of_the_map(tmp_path, made):
     scene(tmp_path / "other.tif", transform=GEOREF @ Affine.translation(1, 0))
     with pytest.raises(MapError, match=r"other\.tif is not on the pixel grid of"):
         build(made, "coco", tmp_path / "data", Choices(raster=str(tmp_path / "other.tif")))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--to", form, "--out", "d", *wrong) for form in FORMS
+     for wrong in (("--chips", "0"), ("--raster", "nope.tif"))]
+    + [("--to", "coco.json", "--raster", "nope.tif"), ("--to", "a.tif", "--raster", "nope.tif"),
+       ("--to", "coco.json", "--chips", "0")],
+)  # fmt: skip
+def test_nothing_is_told_of_a_map_before_what_was_given_can_be_used(
+    tmp_path, made, run, monkeypatch, words
+):
+    monkeypatch.chdir(tmp_path)
+    source = review(made, tmp_path, {1: "accepted"}, "rejected")
+    with closing(sqlite3.connect(source)) as db, db:
+        db.execute("UPDATE features SET class = 'of an edit' WHERE id = 2")
+    code, _, err = run("export", source, *words)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert err.startswith("error: "), err
 
 
 def test_a_raster_may_have_moved(tmp_path, made):

@@ -170,6 +170,8 @@ def point(lab, want):
     lab.click(*at(lab, 0, 350, 100), modifiers=8)
     lab.kernel_until("len(session.prompts) == 2 and pointing.desk.wait(1)")
     assert lab.kernel("[p.positive for p in session.prompts]") == [True, False]
+    zoom = "document.querySelector('.leaflet-control-zoom-in')"
+    assert lab.js(f"getComputedStyle({zoom}).userSelect") == "none"
 
 
 def accept(lab):

@@ -1,11 +1,19 @@
 """A thinned window is every n-th pixel, or what an overview says, and lies where it is."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
 from rasters import draw
+from scenes import examples, seeds
 
+from geoseg import ArrayRaster
+from geoseg.bands import Band
+from geoseg.frame import Frame
 from geoseg.geotiff import open_raster
 from geoseg.mosaic import open_rasters
 from geoseg.overview import overview, part
@@ -39,6 +47,56 @@ def test_without_overviews_it_is_every_nth_pixel(tmp_path):
     assert (found.data == data[[2, 0, 0], ::7, ::7]).all()
     assert (found.valid == valid[::7, ::7]).all()
     assert (found.across, found.down) == (7, 7)
+
+
+@examples(60)
+@given(
+    seeds,
+    st.sampled_from(["uint8", "uint16", "float32"]),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.integers(1, 70),
+    st.integers(1, 3000),
+)
+def test_in_whatever_parts_it_is_read_it_is_every_nth_pixel(seed, dtype, size, step, most):
+    random = np.random.default_rng(seed)
+    data = random.integers(0, 250, (4, 64, 64)).astype(dtype)
+    raster = ArrayRaster(data, random.random((64, 64)) < 0.8)
+    x, y = random.integers(0, 64 - size[1] + 1), random.integers(0, 64 - size[0] + 1)
+    window = Window(int(x), int(y), int(x) + size[1], int(y) + size[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoseg.thinning._STRIP_ROWS", int(random.integers(1, 64)))
+        patch.setattr("geoseg.thinning._MOST_BYTES", most)
+        found = thin(raster, window, step, (2, 0, 0))
+    whole, valid = raster.read(window)
+    assert found.data.dtype == whole.dtype
+    assert np.array_equal(found.data, whole[[2, 0, 0], ::step, ::step])
+    assert np.array_equal(found.valid, valid[::step, ::step])
+
+
+class Wide:
+    """A raster of nothing, far wider than memory; tells how much was asked for at once."""
+
+    def __init__(self, width, height):
+        self.frame = Frame(width, height, Affine.identity(), None)
+        self.bands, self.roles, self.most = (Band(dtype="uint16"),) * 4, {}, 0
+
+    def read(self, window):
+        self.most = max(self.most, window.width * window.height)
+        return np.zeros((4, *window.shape), np.uint16), np.ones(window.shape, bool)
+
+
+def test_memory_grows_with_neither_side(monkeypatch):
+    monkeypatch.setattr("geoseg.thinning._MOST_BYTES", 2**20)
+    for width, height in ((100_000, 300), (300, 100_000)):
+        raster = Wide(width, height)
+        tracemalloc.start()
+        found = thin(raster, raster.frame.window, 100, (0, 1, 2))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found.valid.all()
+        assert raster.most * (4 * 2 + 1) <= 2**20
+        # Two parts meet: one is let go when the next has come.
+        assert peak < 3 * 2**20
 
 
 def test_overviews_are_read_where_they_are_fine_enough(tmp_path):

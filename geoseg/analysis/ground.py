@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from geoseg.analysis.burnt import Burnt, burnt_classes
 from geoseg.analysis.classed import UNMAPPED, Classed, check_names, grid_of
-from geoseg.analysis.looked import ANY_BAND, area_of, raster_of
+from geoseg.analysis.looked import area_of, raster_of
 from geoseg.analysis.pixelarea import pixels_m2
 from geoseg.export.burn import burn, lean
 from geoseg.frame import Floats, Frame
+from geoseg.origin import ANY_BAND
 from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
 from geoseg.reproject import from_grid

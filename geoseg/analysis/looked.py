@@ -13,12 +13,9 @@ from geoseg.aoi import find_area
 from geoseg.area import Area, Geometries
 from geoseg.errors import GeosegError, MapError
 from geoseg.export.read import Map
-from geoseg.origin import open_origin
+from geoseg.origin import ANY_BAND, open_origin
 from geoseg.raster import RasterReader
 from geoseg.whereabouts import find
-
-ANY_BAND = {"red": 1}
-"""Only the data's place is asked for; a role keeps quiet the warning that there are none."""
 
 
 def raster_of(found: Map, knob: str = "") -> tuple[RasterReader | None, list[str]]:

@@ -19,6 +19,7 @@ from geoseg.backends import Backend, BackendInfo, available, find, make, of_role
 from geoseg.backends.clouds import Cloudless
 from geoseg.backends.everything import Everything
 from geoseg.backends.given import given
+from geoseg.backends.keeping import check_cache
 from geoseg.backends.outlining import Interactive
 from geoseg.backends.pictures import View
 from geoseg.backends.prompted import Prompted
@@ -49,6 +50,7 @@ def load(
 
     Raises:
         BackendError: No such name or combination; the message lists what there is.
+        ConfigError: The folder that is to keep embeddings cannot be used.
         MissingDependencyError: It needs an extra that is not installed.
     """
     options = options or ModelOptions()
@@ -80,27 +82,57 @@ def load(
     return _prompted(spec, (first, second), options, boxes)
 
 
-def interactive(spec: str, options: ModelOptions) -> Interactive:
+def interactive(spec: str, options: ModelOptions | None = None) -> Interactive:
     """Return the segmenter that a text names, to be asked by hand; not yet ready.
 
+    Args:
+        spec: `NAME` or `NAME:WEIGHTS`.
+        options: How models are run; where None, what was seen is kept in the user's cache folder.
+
     Raises:
-        BackendError: There is none of this name, or it takes no prompts.
+        BackendError: There is none of this name, it takes no prompts, or does not heed an option.
+        ConfigError: The folder that is to keep embeddings cannot be used.
         MissingDependencyError: It needs an extra that is not installed.
     """
-    first, plus, _ = _parts(spec)
-    name, argument = _named(first)
-    if plus or name == EVERYTHING or find(name).role != "segmenter":
-        raise BackendError(
-            f"'{spec}' takes no prompts: it does not outline what is pointed at; give a segmenter "
-            f"alone (one of: {', '.join(of_role('segmenter'))})"
-        )
-    made = make(find(name), argument, options)
+    check_promptable(spec)
+    name, argument = _named(spec)
+    info = find(name)
+    if options is None:
+        options = ModelOptions(cache="auto" if info.keeps else None)
+    _check_kept(spec, options)
+    _check_asked([info], options)
+    if options.one_class_per_pass:
+        raise BackendError(f"'{spec}' asks for no words: leave one_class_per_pass out")
+    made = make(info, argument, options)
     if not isinstance(made, Interactive):
         raise BackendError(
             f"'{name}' outlines boxes, but cannot be asked again and again about a picture (it "
             "lacks look and ask, see geoseg.backends.outlining.Interactive)"
         )
     return made
+
+
+def check_promptable(model: str | Interactive) -> None:
+    """Refuse what cannot be a segmenter that is asked by hand; nothing is loaded.
+
+    Raises:
+        BackendError: There is none of this name, or it takes no prompts.
+    """
+    if not isinstance(model, str):
+        lacking = [n for n in ("identity", "ready", "look", "ask") if not hasattr(model, n)]
+        if lacking:
+            raise BackendError(
+                f"{type(model).__name__} takes no prompts: it lacks {', '.join(lacking)} (see "
+                "geoseg.backends.outlining.Interactive)"
+            )
+        return
+    first, plus, _ = _parts(model)
+    name, _ = _named(first)
+    if plus or name == EVERYTHING or find(name).role != "segmenter":
+        raise BackendError(
+            f"'{model}' takes no prompts: it does not outline what is pointed at; give a segmenter "
+            f"alone (one of: {', '.join(of_role('segmenter'))})"
+        )
 
 
 def _prompted(
@@ -116,6 +148,7 @@ def _prompted(
             f"backend '{spec}' is not a detector and a segmenter; the first of "
             f"{', '.join(of_role('detector'))}, the second of {', '.join(of_role('segmenter'))}"
         )
+    _check_asked(infos, options)
     made = [make(info, arg, options) for info, (_, arg) in zip(infos, names, strict=True)]
     if boxes is not None:
         return Prompted(given(boxes), made[0], View(options.gsd))
@@ -160,11 +193,23 @@ def _check_heeded(info: BackendInfo, options: ModelOptions) -> None:
         )
 
 
-def _check_kept(spec: str, options: ModelOptions) -> None:
-    """Refuse to keep embeddings for a backend that makes none that could be used again.
+def _check_asked(infos: list[BackendInfo], options: ModelOptions) -> None:
+    """Refuse options of models where no part of what is asked with pictures is one.
 
     Raises:
-        BackendError: It does not.
+        BackendError: Names the options that would do nothing.
+    """
+    if not any(info.configurable for info in infos):
+        # The size at which pictures are shown is heeded by all.
+        _check_heeded(infos[0], options.model_copy(update={"gsd": None}))
+
+
+def _check_kept(spec: str, options: ModelOptions) -> None:
+    """Refuse to keep embeddings that are not made, or not where they cannot be kept.
+
+    Raises:
+        BackendError: The backend makes none that could be used again.
+        ConfigError: The folder that was named cannot be used.
     """
     infos = _infos(spec)
     if options.cache is not None and infos and not any(info.keeps for info in infos):
@@ -172,6 +217,7 @@ def _check_kept(spec: str, options: ModelOptions) -> None:
             f"backend '{spec}' keeps no embeddings: --cache does nothing; leave it out, or use a "
             "segmenter, as grounding-dino+sam2"
         )
+    check_cache(options)
 
 
 def _infos(spec: str) -> list[BackendInfo]:

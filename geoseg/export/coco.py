@@ -73,14 +73,23 @@ class Images:
                 yield row * self.across + col
 
 
+def check_chips(chips: int | None) -> None:
+    """Refuse images of no useful size.
+
+    Raises:
+        ConfigError: They are too small.
+    """
+    if chips is not None and chips < LEAST_CHIP_PX:
+        raise ConfigError(f"--chips {chips} px is too small; at least {LEAST_CHIP_PX}")
+
+
 def images_of(frame: Frame, chips: int | None, name: str) -> Images:
     """Return the images of a raster.
 
     Raises:
         ConfigError: Chips of no useful size, or an image of more pixels than COCO can count.
     """
-    if chips is not None and chips < LEAST_CHIP_PX:
-        raise ConfigError(f"--chips {chips} px is too small; at least {LEAST_CHIP_PX}")
+    check_chips(chips)
     side = max(frame.width, frame.height) if chips is None else chips
     if min(side, frame.width) * min(side, frame.height) > MOST_PIXELS:
         raise ConfigError(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import shapely
@@ -23,15 +25,22 @@ from geoseg.export.blob import encode, multipolygon
 from geoseg.export.by_hand import whole
 from geoseg.export.contents import Layout, columns_of, extend, put_legend, quoted, recipe_in
 from geoseg.export.held import check_editable
-from geoseg.export.read import open_map
+from geoseg.export.read import Map, open_map
 from geoseg.export.strays import adopt, strays
 from geoseg.export.table import LAYER
 from geoseg.export.turns import Turns
 from geoseg.frame import Frame
 from geoseg.legend import LandClass, Legend
 
+if TYPE_CHECKING:
+    import geopandas as gpd
+
 GEOMETRY = "geometry"
 """What the outline is called among the columns, whatever the file calls it."""
+
+_VERSIONS, _NO_LOG = slice(18, 20), b"\x01\x01"
+"""Where the header of an SQLite file says that it has a write-ahead log, and that it has none
+(https://www.sqlite.org/fileformat.html, 1.3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,9 @@ class Editor:
             with self._turns.look():
                 # What was broken off is taken back, and no other program is writing.
                 pass
-            self.frame: Frame = open_map(path).made_by().frame
+            self.opened: Map = open_map(path)
+            """The map as it was when it was opened."""
+            self.frame: Frame = self.opened.made_by().frame
             """Pixel grid of the map's raster; its CRS is that of the map."""
             with self._turns.look() as db:
                 self._layout = Layout.of(db)
@@ -155,6 +166,23 @@ class Editor:
         with self._turns.look() as db:
             query = f'SELECT {self._listed(db, names)} FROM "{LAYER}" WHERE id IS NOT NULL'  # noqa: S608
             return db.execute(query).fetchall()
+
+    def features(self) -> gpd.GeoDataFrame:
+        """Return all rows and columns, as `geopandas.read_file` does, in the CRS of the map.
+
+        It reads a copy in memory: the file itself would lose the locks of this process (see
+        turns.py).
+        """
+        import geopandas as gpd
+
+        with self._turns.look() as db:
+            copy = bytearray(db.serialize())
+        # A copy holds what was in the log, and has none beside it.
+        copy[_VERSIONS] = _NO_LOG
+        with warnings.catch_warnings():
+            # It has no ending.
+            warnings.filterwarnings("ignore", ".*non conformant file extension", RuntimeWarning)
+            return gpd.read_file(BytesIO(copy), layer=LAYER)
 
     def geometry(self, number: int) -> shapely.MultiPolygon:
         """Return the outline of a polygon, in the CRS of the map; empty where it has none.
@@ -311,15 +339,23 @@ class Editor:
             ConfigError: The legend has one that differs by capitals only.
             OutputError: It cannot be written now.
         """
-        if land_class.name in {c.name for c in self.legend.classes}:
+        name = land_class.name
+        known = [c.name for c in self.legend.classes]
+        if name in known:
             return
+        twin = next((k for k in known if k.casefold() == name.casefold()), None)
+        if twin is not None:
+            raise ConfigError(
+                f"no class '{name}' in {self.path}: there is a class '{twin}' already, which "
+                f"differs by capitals only; write it so"
+            )
         with self._turns.change() as db:
             old = self.legend
             try:
                 new = Legend(classes=(*old.classes, land_class), exclusive=old.exclusive)
             except ValidationError as error:
                 said = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise ConfigError(f"no class '{land_class.name}' in {self.path}: {said}") from error
+                raise ConfigError(f"no class '{name}' in {self.path}: {said}") from error
             put_legend(db, str(self.path), new)
 
     def _provide(self, db: sqlite3.Connection, columns: Mapping[str, Any]) -> None:

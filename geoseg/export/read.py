@@ -27,6 +27,7 @@ from geoseg.export.table import COLUMNS, FAILED_LAYER, LAYER, Failed, Layer, Tar
 from geoseg.legend import LandClass, Legend
 from geoseg.recipe import Recipe
 from geoseg.reviewed import REVIEW, check_only, check_reviewed, keeps
+from geoseg.vectors import plainly
 
 log = logging.getLogger(__name__)
 
@@ -374,4 +375,4 @@ def _unreadable(path: Path, error: BaseException) -> MapError:
         )
     if "could not be opened" in said or "not found" in said:
         return MapError(f"{path} is no map of geoseg: it has no layer '{LAYER}'")
-    return MapError(f"{path} is no map of geoseg, or is damaged: {said}")
+    return MapError(f"{path} is no map of geoseg, or is damaged: {plainly(path, error)}")

@@ -49,6 +49,11 @@ def target_of(path: Path, chosen: str | None) -> str:
             f"'{path}' may be of two formats; call it coco.json or stac.json, or pass --format "
             f"{' or '.join(JSON)}"
         )
+    if named is None and not path.suffix:
+        raise OutputError(
+            f"--to {path} is no format and no file; it takes coco or yolo, with --out FOLDER, or a "
+            f"file that ends in {', '.join(ENDINGS)}"
+        )
     if named is None:
         raise OutputError(
             f"output '{path}' has the ending '{path.suffix}', which is no known format; --to "

@@ -4,7 +4,10 @@ GDAL has an SQLite of its own, and when it closes a file, POSIX drops all locks 
 on it: a connection would go on as if it still had them (https://www.sqlite.org/howtocorrupt.html,
 2.2.1). So no lock is held between two turns. Of a file with a write-ahead log, as QGIS makes it
 while it edits, a connection always holds one, or GDAL takes the log for forgotten and deletes it:
-there it is closed after each turn.
+there it is closed after each turn. A connection that is not of this module knows nothing of that:
+where a process has one on such a file, GDAL must not open it. It does when a map is opened
+(`open_map`, and so `Editor`), and when it is read by `stats`, `report` or `export`; what an
+`Editor` tells of a map that is open, its `features` too, comes by SQLite.
 """
 
 from __future__ import annotations

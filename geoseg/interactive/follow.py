@@ -97,7 +97,10 @@ def follow(tiles: Tiles, pointed: Pointed, reach: int) -> Found | None:
         for candidate in tiles.ask(home, pointed)[:1]:
             trail.join(home, candidate)
     first = list(trail.members)
-    return trail.end(first) if first and trail.go() else None
+    if not first:
+        return None
+    trail.go()
+    return trail.end(first)
 
 
 @dataclass
@@ -125,17 +128,12 @@ class _Trail:
             self.members[index] = _Member(mask, score, labels)
             self._queue.append(index)
 
-    def go(self) -> bool:
+    def go(self) -> None:
         """Ask tiles until the object ends, or a tile sees all of it."""
         while self._queue and not self._seen_whole():
             index = self._queue.popleft()
             for other in self._entered(index):
                 self._cross(index, other)
-            # What it says now may be news to those that were asked before.
-            for other in sorted(self.members):
-                if other != index and len(self._entering(other, index)):
-                    self._cross(other, index)
-        return True
 
     def end(self, first: Sequence[int]) -> Found:
         """Return the object of which these tiles were told."""

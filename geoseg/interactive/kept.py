@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,7 @@ from geoseg.errors import ConfigError, MapError
 from geoseg.export import check_output
 from geoseg.export.blank import create
 from geoseg.export.edit import Editor
-from geoseg.export.read import open_map
-from geoseg.export.table import COLUMNS, LAYER
+from geoseg.export.table import COLUMNS
 from geoseg.interactive.outline import Outline
 from geoseg.legend import LandClass, Legend
 from geoseg.origin import tell_other
@@ -53,21 +50,26 @@ class Kept:
             MapError: The file is no map of geoseg, or of another raster.
             OutputError: It cannot be written.
         """
-        self.path, self._frame, self._made = path, raster.frame, made
+        self.path, self._raster, self._made = path.absolute(), raster, made
         self._editor: Editor | None = None
         if path.suffix.lower() != ".gpkg":
             raise ConfigError(f"out={path}: objects are kept in a GeoPackage; give a .gpkg")
-        if not path.exists():
-            check_output(path, overwrite=False, crs=self._frame.crs)
-            return
-        self._editor = Editor(path)
-        if self._editor.frame != self._frame:
-            self._editor.close()
+        if self.path.exists():
+            self._editor = self._opened()
+        else:
+            check_output(path, overwrite=False, crs=raster.frame.crs)
+
+    def _opened(self) -> Editor:
+        """Return the file, open to be changed."""
+        editor = Editor(self.path)
+        if editor.frame != self._raster.frame:
+            editor.close()
             raise MapError(
-                f"{path} is of another raster: its pixel grid is not that of this one; give "
+                f"{self.path} is of another raster: its pixel grid is not that of this one; give "
                 "another out=FILE.gpkg"
             )
-        tell_other(open_map(path), raster)
+        tell_other(editor.opened, self._raster)
+        return editor
 
     @property
     def classes(self) -> tuple[LandClass, ...]:
@@ -80,19 +82,21 @@ class Kept:
         Raises:
             OutputError: The file cannot be written now.
         """
+        said = reviewed.said("accepted", reviewed.me())
         if self._editor is None:
-            made, legend = self._made, Legend(classes=(land_class,))
-            create(
-                self.path,
-                self._frame,
-                legend,
-                facts=made.facts,
-                models=made.models,
-                words=made.words,
-            )
-            self._editor = Editor(self.path)
+            # Another session may have begun it meanwhile.
+            if not self.path.exists():
+                made, legend = self._made, Legend(classes=(land_class,))
+                create(
+                    self.path,
+                    self._raster.frame,
+                    legend,
+                    facts=made.facts,
+                    models=made.models,
+                    words=made.words,
+                )
+            self._editor = self._opened()
         self._editor.ensure_class(land_class)
-        said = ("accepted", getpass.getuser(), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         values = (
             land_class.name,
             outline.score,
@@ -101,10 +105,7 @@ class Kept:
             outline.n_tiles,
             outline.seam_iou,
         )
-        columns = {
-            **dict(zip(COLUMNS[1:], values, strict=True)),
-            **dict(zip(reviewed.COLUMNS, said, strict=True)),
-        }
+        columns = dict(zip(COLUMNS[1:], values, strict=True)) | said
         return self._editor.add(columns, outline.geometry)
 
     def remove(self, number: int) -> None:
@@ -119,12 +120,12 @@ class Kept:
 
     def features(self) -> gpd.GeoDataFrame:
         """Return the objects: the columns of a map, those of reviews, and geometry."""
-        import geopandas as gpd
-
         if self._editor is None:
+            import geopandas as gpd
+
             names = [*COLUMNS, *reviewed.COLUMNS, "geometry"]
-            return gpd.GeoDataFrame(columns=names, geometry="geometry", crs=self._frame.crs)
-        return gpd.read_file(self.path, layer=LAYER)
+            return gpd.GeoDataFrame(columns=names, geometry="geometry", crs=self._raster.frame.crs)
+        return self._editor.features()
 
     def close(self) -> None:
         """Let go of the file."""

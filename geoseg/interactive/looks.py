@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ from geoseg.pixels import Pixels
 from geoseg.progress import Progress
 from geoseg.raster import RasterReader
 from geoseg.stretch import Stretch
-from geoseg.window import Window
 
-KEPT = 8
-"""Tiles that are remembered: a click beside the last one looks at nothing anew."""
+ROOM_BYTES = 2**30
+"""How much is remembered: 48 tiles of SAM 2-tiny. A click beside the last one looks at nothing
+anew, also on an object over many tiles."""
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +33,7 @@ class _Look:
     picture: Picture
     seen: Any = None
     is_seen: bool = False
+    nbytes: int = 0
 
 
 class Looks:
@@ -76,7 +78,9 @@ class Looks:
         if not look.is_seen:
             self._tell(0)
             look.seen, look.is_seen = self._segmenter.look(look.picture), True
+            look.nbytes += _size(look.seen)
             self.looked += 1
+            self._make_room()
             self._tell(1)
         return self._segmenter.ask(look.seen, prompt, read.shape)
 
@@ -89,13 +93,25 @@ class Looks:
             read = self.grid[index].read
             data, valid = self._raster.read(read)
             tile = Pixels(read, data, valid, self._stretch, read, self.grid[index].core)
-            self._kept[index] = _Look(valid, np.ascontiguousarray(self._view.of(tile)))
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            picture = np.ascontiguousarray(self._view.of(tile))
+            self._kept[index] = _Look(valid, picture, nbytes=valid.nbytes + picture.nbytes)
+            self._make_room()
         self._kept.move_to_end(index)
         return self._kept[index]
 
+    def _make_room(self) -> None:
+        """Forget what was asked longest ago, but not the tile that is asked now."""
+        while len(self._kept) > 1 and sum(k.nbytes for k in self._kept.values()) > ROOM_BYTES:
+            self._kept.popitem(last=False)
 
-def is_inside(x: float, y: float, raster: Window) -> bool:
-    """Tell whether a place lies on a pixel of the raster."""
-    return raster.x0 <= x < raster.x1 and raster.y0 <= y < raster.y1
+
+def _size(seen: Any) -> int:
+    """Return the bytes of the arrays in what a segmenter saw, whatever that is made of."""
+    if hasattr(seen, "nbytes"):
+        return int(seen.nbytes)
+    if is_dataclass(seen):
+        return sum(_size(getattr(seen, field.name)) for field in fields(seen))
+    parts = seen.values() if isinstance(seen, Mapping) else seen
+    return (
+        sum(map(_size, parts)) if isinstance(parts, Iterable) and not isinstance(parts, str) else 0
+    )

@@ -82,7 +82,12 @@ class Places:
             given = np.zeros(0)
         if given.shape != (4,) or not np.isfinite(given).all():
             raise ConfigError(f"bounds {str(bounds)[:60]!r} are no box; give x0, y0, x1, y1")
-        x0, x1 = sorted(given[[0, 2]].tolist())
+        x0, x1 = given[[0, 2]].tolist()
+        known = self._known(crs)
+        if x0 - x1 > 180 and known is not None and pyproj.CRS.from_wkt(known).is_geographic:
+            # Over the far side of the globe, as in GeoJSON (RFC 7946, 5.2).
+            x1 += 360
+        x0, x1 = sorted((x0, x1))
         y0, y1 = sorted(given[[1, 3]].tolist())
         if x0 == x1 or y0 == y1:
             raise ConfigError(f"bounds {tuple(given.tolist())} hold nothing; give x0, y0, x1, y1")

@@ -15,7 +15,7 @@ from geoseg.backends.outlining import Interactive
 from geoseg.backends.pictures import View
 from geoseg.bands import shown_roles
 from geoseg.config import DEFAULT_OVERLAP_PX, ModelOptions, RunConfig
-from geoseg.errors import BackendError, ConfigError
+from geoseg.errors import BackendError, ConfigError, MapError
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.interactive.follow import follow
@@ -74,8 +74,8 @@ class Session:
                 or an object that is one.
             out: GeoPackage of what is accepted, begun or continued; `NAME_annotations.gpkg` in the
                 current folder where None. It is a map: `stats`, `export`, `review` read it.
-            models: How models are loaded and run. What image encoders saw is kept in its `cache`,
-                or in the user's own cache folder.
+            models: How models are loaded and run; where None, as is usual, and what image
+                encoders saw is kept in the user's cache folder: `ModelOptions(cache="auto")`.
             bands: 1-based band numbers by role, as `"red=4,green=3,blue=2"`.
             sensor: Band order of a known product, as of `geoseg.segment`.
             composite: Roles that are shown as red, green and blue, as `"nir,red,green"`.
@@ -98,18 +98,24 @@ class Session:
             warn_of_alpha(file)
         self._places = Places(self.raster.frame, crs)
         options = _of_kind("models", models, ModelOptions) or ModelOptions()
-        if options.cache is None:
-            options = options.model_copy(update={"cache": "auto"})
-        segmenter = _segmenter(model, options)
+        segmenter = _segmenter(model, models)
         words = Legend.parse(legend) if isinstance(legend, str) else legend
         self._legend = _of_kind("legend", words, Legend)
         check_names((c.name for c in self._asked), "the legend")
-        view = View(options.gsd).fit(self.raster)
-        grid, config = _grid(self.raster, view, tile, overlap, composite)
         if reach < 1:
             raise ConfigError(f"reach {reach}: an object is in one tile at least")
         self._reach = reach
-        path = _beside(self.raster) if out is None else Path(out)
+        view = View(options.gsd).fit(self.raster)
+        grid, config = _grid(self.raster, view, tile, overlap, composite)
+        self._segmenter = segmenter.ready()
+        self._encoded: int | None = getattr(segmenter, "encoded", None)
+        self.stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
+        """How the raster is shown."""
+        self._looks = Looks(self.raster, self._segmenter, view, grid, self.stretch)
+        self._looks.progress = progress
+        self._said: tuple[Said, ...] = ()
+        self._outlines: tuple[Outline | None, ...] = ()
+        self._accepted: list[tuple[int, tuple[Said, ...], tuple[Outline | None, ...]]] = []
         made = Made(
             config.fingerprint(self.raster.identity(), segmenter.identity),
             tuple(getattr(segmenter, "facts", tuple)()),
@@ -124,16 +130,8 @@ class Session:
                 "overlap": overlap,
             },
         )
-        self._kept = Kept(path, self.raster, made)
-        self._segmenter = segmenter.ready()
-        self._before = getattr(self._segmenter, "encoded", 0)
-        self.stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
-        """How it is shown to the segmenter, and to the user."""
-        self._looks = Looks(self.raster, self._segmenter, view, grid, self.stretch)
-        self._looks.progress = progress
-        self._said: tuple[Said, ...] = ()
-        self._current: Outline | None = None
-        self._accepted: list[tuple[int, tuple[Said, ...], Outline]] = []
+        # Last: what fails before leaves no file open.
+        self._kept = Kept(_beside(self.raster) if out is None else Path(out), self.raster, made)
 
     # ------------------------------------------------------------------------------ pointing
 
@@ -152,8 +150,8 @@ class Session:
             The object as it is known now; None where nothing is found.
 
         Raises:
-            ConfigError: The place is outside the raster, or on nodata; nothing has changed.
-            BackendError: The first point is to lie in the object.
+            ConfigError: The place is outside the raster, or on nodata, or the first point does not
+                lie in the object; nothing has changed.
         """
         with self._lock:
             col, row = self._places.point(x, y, crs)
@@ -216,18 +214,23 @@ class Session:
         """
         with self._lock:
             if self._said:
-                self._take(self._said[:-1])
+                self._said, self._outlines = self._said[:-1], self._outlines[:-1]
             elif self._accepted:
-                number, said, outline = self._accepted[-1]
-                self._kept.remove(number)
+                number, said, outlines = self._accepted[-1]
+                try:
+                    self._kept.remove(number)
+                except MapError:
+                    # Somebody else took it out: the one before is next.
+                    self._accepted.pop()
+                    raise
                 self._accepted.pop()
-                self._said, self._current = said, outline
-            return self._current
+                self._said, self._outlines = said, outlines
+            return self.current
 
     def clear(self) -> None:
         """Forget what was said of the current object."""
         with self._lock:
-            self._said, self._current = (), None
+            self._said, self._outlines = (), ()
 
     # ----------------------------------------------------------------------------- accepting
 
@@ -245,11 +248,11 @@ class Session:
             OutputError: The GeoPackage cannot be written now; the object is still the current one.
         """
         with self._lock:
-            if self._current is None:
+            if self.current is None:
                 raise ConfigError("there is no object to accept; click on one first")
-            number = self._kept.add(self._current, self._class(name))
-            self._accepted.append((number, self._said, self._current))
-            self._said, self._current = (), None
+            number = self._kept.add(self.current, self._class(name))
+            self._accepted.append((number, self._said, self._outlines))
+            self._said, self._outlines = (), ()
             return number
 
     def features(self) -> gpd.GeoDataFrame:
@@ -260,7 +263,7 @@ class Session:
     @property
     def current(self) -> Outline | None:
         """The object as it is known now."""
-        return self._current
+        return self._outlines[-1] if self._outlines else None
 
     @property
     def prompts(self) -> tuple[Said, ...]:
@@ -281,8 +284,10 @@ class Session:
     @property
     def encoded(self) -> int:
         """How many pictures the segmenter had to look at; what was on disk does not count."""
-        counted: int = getattr(self._segmenter, "encoded", None) or 0
-        return counted - self._before if hasattr(self._segmenter, "encoded") else self._looks.looked
+        if self._encoded is None:
+            return self._looks.looked
+        counted: int = getattr(self._segmenter, "encoded")  # noqa: B009  not of every segmenter
+        return counted - self._encoded
 
     @property
     def progress(self) -> Progress | None:
@@ -332,15 +337,11 @@ class Session:
         positive: bool = True,
     ) -> Outline | None:
         placed = shapely.transform(pixels, self.raster.frame.to_crs)
-        return self._take((*self._said, Said(kind, placed, positive, pixels)))
-
-    def _take(self, said: tuple[Said, ...]) -> Outline | None:
-        """Outline what was said; where that fails, nothing has changed."""
-        pointed, outline = together(said), None
-        if pointed.says_where:
-            found = follow(self._looks, pointed, self._reach)
-            outline = None if found is None else outline_of(found, self.raster.frame)
-        self._said, self._current = said, outline
+        # Where what follows fails, nothing has changed.
+        said = (*self._said, Said(kind, placed, positive, pixels))
+        found = follow(self._looks, together(said), self._reach)
+        outline = None if found is None else outline_of(found, self.raster.frame)
+        self._said, self._outlines = said, (*self._outlines, outline)
         return outline
 
     @property
@@ -376,7 +377,7 @@ def _of_kind(name: str, given: T | None, kind: type[T]) -> T | None:
     raise ConfigError(f"{name} takes a {kind.__name__}, got {type(given).__name__}")
 
 
-def _segmenter(model: str | Interactive, options: ModelOptions) -> Interactive:
+def _segmenter(model: str | Interactive, options: ModelOptions | None) -> Interactive:
     """Return a segmenter, not yet ready.
 
     Raises:

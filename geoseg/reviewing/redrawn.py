@@ -16,17 +16,24 @@ from geoseg.reproject import horizontal, in_pixels
 _NAME = "the outline"
 
 
-def redrawn(polygon: shapely.Geometry, crs: Any, frame: Frame) -> shapely.MultiPolygon:
+def redrawn(drawn: Any, crs: Any, frame: Frame) -> shapely.MultiPolygon:
     """Return a drawn polygon in the CRS of a raster.
 
     Args:
-        polygon: (Multi)polygon; where it crosses itself, it is mended.
-        crs: Its CRS, in any form that pyproj reads; None: that of the raster.
+        drawn: (Multi)polygon; where it crosses itself, it is mended. Or what has one and its CRS: a
+            GeoSeries, a GeoDataFrame, an `Outline` of a session.
+        crs: CRS of a bare polygon, in any form that pyproj reads; None: that of the raster.
         frame: The raster's.
 
     Raises:
-        ConfigError: It encloses no ground, lies off the raster, or cannot be brought to its CRS.
+        ConfigError: It is no polygon, encloses no ground, lies off the raster, or cannot be brought
+            to its CRS.
     """
+    polygon, own = _taken(drawn)
+    crs = crs if own is None else own
+    if crs is not None and crs == frame.crs:
+        # What was outlined on the raster itself is not moved by a hair.
+        crs = None
     flat = shapely.force_2d(polygon)
     if not np.isfinite(shapely.get_coordinates(flat)).all():
         raise ConfigError(f"{_NAME} has coordinates that are no numbers")
@@ -35,7 +42,10 @@ def redrawn(polygon: shapely.Geometry, crs: Any, frame: Frame) -> shapely.MultiP
     placed = parts
     if crs is not None:
         if frame.crs is None:
-            raise ConfigError(f"{_NAME} has a CRS, the map has none; leave crs out")
+            raise ConfigError(
+                f"{_NAME} has a CRS, the map has none; leave crs out, and give a polygon in the "
+                "raster's own coordinates"
+            )
         pixels, _ = in_pixels(parts, horizontal(crs, _NAME), frame, _NAME)
         grid = frame.window
         near = shapely.intersects(pixels, shapely.box(grid.x0, grid.y0, grid.x1, grid.y1))
@@ -47,6 +57,22 @@ def redrawn(polygon: shapely.Geometry, crs: Any, frame: Frame) -> shapely.MultiP
             "as crs='EPSG:4326'"
         )
     return whole(shapely.union_all(placed))
+
+
+def _taken(drawn: Any) -> tuple[shapely.Geometry, Any]:
+    """Return what was drawn as one geometry, and the CRS that it brings."""
+    if isinstance(drawn, shapely.Geometry):
+        return drawn, None
+    geometry: Any = getattr(drawn, "geometry", None)
+    if hasattr(geometry, "union_all"):
+        valid = shapely.make_valid(geometry.to_numpy(), method="structure", keep_collapsed=False)
+        geometry = shapely.union_all(valid)
+    if not isinstance(geometry, shapely.Geometry):
+        raise ConfigError(
+            f"{type(drawn).__name__} is no polygon; give one of shapely, a GeoSeries, a "
+            "GeoDataFrame, or an outline of a session"
+        )
+    return geometry, drawn.crs
 
 
 def _touches(placed: Any, frame: Frame) -> bool:

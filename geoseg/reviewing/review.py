@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 import shapely
 
 from geoseg.analysis.classed import check_names
+from geoseg.backends.compose import check_promptable
 from geoseg.backends.outlining import Interactive
 from geoseg.errors import ConfigError, GeosegError, MapError, MissingDependencyError, RasterError
 from geoseg.export.by_hand import measures
 from geoseg.export.edit import GEOMETRY, Editor, Row
-from geoseg.export.read import open_map
+from geoseg.export.read import Map
 from geoseg.frame import Frame
 from geoseg.legend import LandClass, Legend
 from geoseg.origin import check_grid, open_origin
@@ -30,6 +31,9 @@ from geoseg.reviewing.queue import COLUMNS, Queue, check_order
 from geoseg.reviewing.redrawn import redrawn
 
 if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from geoseg.interactive.outline import Outline
     from geoseg.interactive.session import Session
 
 P = ParamSpec("P")
@@ -116,7 +120,11 @@ class Review:
 
     def __repr__(self) -> str:
         """Tell how far it is."""
-        said = ", ".join(f"{count} {state}" for state, count in self.counts.items())
+        try:
+            said = ", ".join(f"{count} {state}" for state, count in self.counts.items())
+        except GeosegError as error:
+            # One that is closed can still be shown.
+            said = str(error)
         return f"<review of {self.path}: {said}>"
 
     def _repr_mimebundle_(self, **wanted: Any) -> Any:
@@ -192,7 +200,7 @@ class Review:
         if self._session is None:
             if self.raster is None:
                 # Says why it is not.
-                self.raster = open_origin(open_map(self.path))
+                self.raster = open_origin(self._editor.opened)
             self._session = Session(self.raster, self._model, out=self.path)
         return self._session
 
@@ -285,15 +293,20 @@ class Review:
         return self._decide("edited", {"class": wanted.name})
 
     @_alone
-    def redraw(self, polygon: shapely.Geometry, crs: Any = None) -> Candidate | None:
+    def redraw(
+        self,
+        polygon: shapely.Geometry | gpd.GeoSeries | gpd.GeoDataFrame | Outline,
+        crs: Any = None,
+    ) -> Candidate | None:
         """Give the polygon another outline; area and perimeter are measured anew.
 
         Args:
-            polygon: (Multi)polygon. It is kept as it is, and not moved to pixels.
-            crs: Its CRS, as `"EPSG:4326"`; that of the map where None.
+            polygon: (Multi)polygon, or an outline of a session. It is kept as it is, and not moved
+                to pixels. Layers of geopandas and outlines bring their CRS.
+            crs: Of a shapely polygon, as `"EPSG:4326"`; that of the map where None.
 
         Raises:
-            ConfigError: It encloses no ground, or lies off the raster.
+            ConfigError: It is no polygon, encloses no ground, or lies off the raster.
             GeosegError: As `accept`.
         """
         frame = self._editor.frame
@@ -311,16 +324,17 @@ class Review:
 
     @_alone
     def undo(self) -> Candidate | None:
-        """Take back the last decision of this review, and look at its polygon; or do nothing.
+        """Take back the last decision of this review, and look at its polygon.
 
         Raises:
+            ConfigError: There is none.
             MapError: Another program changed that polygon since, or deleted it; this decision stays
                 and is not asked for again.
             OutputError: The file cannot be written now; the same can be asked for again.
         """
         self._refresh()
         if not self._done:
-            return self.current
+            raise ConfigError("nothing to undo: all that was decided in this review is taken back")
         last = self._done[-1]
         try:
             self._editor.exchange(last.id, last.before, left=last.after)
@@ -426,17 +440,26 @@ def review(
     Raises:
         MapError: It is no GeoPackage of geoseg, or the raster is of another place.
         OutputError: The file is read-only, or being written by another program.
-        ConfigError: `order` or `only` is not known.
+        ConfigError: `order` or `only` is not known, `by` is blank, or `path` is none.
+        BackendError: `model` is none that can be asked by hand.
         RasterError: The raster cannot be opened.
     """
+    if not isinstance(path, str | Path):
+        raise ConfigError(
+            f"a {type(path).__name__} cannot be reviewed: what is said is kept in the file; give "
+            "the path of a .gpkg"
+        )
     check_order(order)
     check_only(only)
+    if by is not None and not by.strip():
+        raise ConfigError(f"by={by!r} names nobody; leave it out for the name of the login")
+    check_promptable(model)
     editor = Editor(Path(path))
     try:
         return Review(
             editor,
-            _raster(Path(path), raster),
-            by=by or getpass.getuser(),
+            _raster(editor.opened, raster),
+            by=getpass.getuser() if by is None else by,
             order=order,
             only=only,
             model=model,
@@ -446,9 +469,8 @@ def review(
         raise
 
 
-def _raster(path: Path, raster: str | Path | RasterReader | None) -> RasterReader | None:
+def _raster(found: Map, raster: str | Path | RasterReader | None) -> RasterReader | None:
     """Return the raster of a map, opened and checked; None where nobody says it, and it is gone."""
-    found = open_map(path)
     if raster is None:
         try:
             return open_origin(found)

@@ -39,8 +39,8 @@ _LOADED_S = 0.2
 
 _NOTHING = data_url(np.zeros((4, 1, 1), np.uint8))
 
-_STYLE = "<style>.geoseg-map { user-select: none; }</style>"
-"""Else a drag that draws a box would mark the words on the map."""
+_STYLE = "<style>.geoseg-map { -webkit-user-select: none; user-select: none; }</style>"
+"""Else drags and shift-clicks would mark the words on the map; Safari knows its own name only."""
 
 _MOST_PX = 4096
 """Of a screen's side."""

@@ -82,8 +82,12 @@ def test_an_unknown_name_is_said_to_be_unknown():
 
 
 def test_who_knows_clouds_is_not_asked_to_keep_anything(fake):  # noqa: ARG001
-    backend = load("find+keep", ModelOptions(cache="auto"))
-    cloudless(backend, "spectral", ModelOptions(cache="auto"))
+    options = ModelOptions(cache="auto", gsd=0.5)
+    backend = load("find+keep", options)
+    ASKED.clear()
+    # This one could keep some; others would refuse to.
+    cloudless(backend, "find+keep", options)
+    assert [o for _, o in ASKED] == [ModelOptions(gsd=0.5)] * 2
 
 
 def test_a_plus_that_no_name_follows_belongs_to_the_path():

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from geopandas.testing import assert_geodataframe_equal
 from hypothesis import given
 from hypothesis import strategies as st
 from scenes import examples
@@ -142,6 +144,64 @@ def every_reader_agrees(path, shapes) -> None:
     assert open_map(path).count == len(shapes)
 
 
+@examples(12)
+@given(
+    kept=st.sets(st.integers(1, 3)),
+    values=st.dictionaries(
+        st.sampled_from(["score", "n_tiles", "area_ha", "review", "class"]),
+        st.sampled_from([None, 0, 1]),
+        min_size=1,
+    ),
+    crs=st.sampled_from(["EPSG:32643", None]),
+    mode=st.sampled_from(["delete", "wal"]),
+)
+def test_features_are_what_geopandas_reads(drawn, kept, values, crs, mode):
+    path = drawn.with_name("read.gpkg")
+    path.unlink(missing_ok=True)
+    if crs is None:
+        frame, legend = replace(open_map(drawn).made_by().frame, crs=None), Legend.parse("hut")
+        create(path, frame, legend, facts=open_map(drawn).made_by().facts)
+    else:
+        shutil.copy(drawn, path)
+    with pytest.MonkeyPatch.context() as patch, Editor(path) as editor:
+        patch.setattr(turns, "connect", unsettled)
+        elsewhere(path, f"PRAGMA journal_mode = {mode}", *ODD)
+        for k in range(3 if crs is None else 0):
+            editor.add({"class": "hut"}, box(k, 0, 5))
+        for number in {1, 2, 3} - kept:
+            editor.remove(number)
+        for number in kept:
+            editor.change(number, **values)
+        found = editor.features()
+    assert_geodataframe_equal(found, gpd.read_file(path, layer="features"))
+
+
+ODD = (
+    'ALTER TABLE features ADD "day" DATE',
+    'ALTER TABLE features ADD "is_new" BOOLEAN',
+    'ALTER TABLE features ADD "small" FLOAT',
+    "UPDATE features SET day = '2026-11-27', is_new = 1, small = 0.1 WHERE id = 2",
+)
+"""Columns that QGIS may add."""
+
+
+def test_what_is_told_of_an_open_map_takes_no_locks_of_others(path):
+    """As a notebook that looks into the file itself."""
+    with Editor(path) as editor, closing(sqlite3.connect(path, isolation_level=None)) as mine:
+        mine.execute("PRAGMA journal_mode = WAL")
+        mine.execute("SELECT count(*) FROM features").fetchone()
+        ids = set(read_ids(mine))
+        for _ in range(4):
+            ids.add(editor.add({"class": "hut"}, box(0, 0, 5)))
+            assert set(editor.features()["id"]) == ids
+            assert set(read_ids(mine)) == ids
+    assert set(read(path).index) == ids
+
+
+def read_ids(db) -> list[int]:
+    return [number for (number,) in db.execute("SELECT id FROM features")]
+
+
 # ---------------------------------------------------------------------------------- changes
 
 
@@ -218,7 +278,7 @@ def test_a_new_class_is_in_the_legend_and_in_the_colours_of_qgis(path, caplog):
         editor.ensure_class(LandClass(name="hut"))
         editor.ensure_class(LandClass(name="boat & oar"))
         editor.change(2, **{"class": "boat & oar"})
-        with pytest.raises(ConfigError, match="class 'HUT' is named twice"):
+        with pytest.raises(ConfigError, match="'hut' already, which differs by capitals only"):
             editor.ensure_class(LandClass(name="HUT"))
         assert [c.name for c in editor.legend.classes] == ["hut", "tree", "boat & oar"]
     found = open_map(path).edited()

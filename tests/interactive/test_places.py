@@ -51,6 +51,12 @@ def test_a_box_is_the_box_around_it_and_ends_at_the_raster():
     )
 
 
+def test_a_box_may_lie_across_the_date_line():
+    frame = Frame(256, 100, Affine(1e-4, 0, 179.99, 0, -1e-4, 10), horizontal_wkt("EPSG:4326"))
+    found = Places(frame).box((179.998, 9.991, -179.995, 9.998), None)
+    assert found == pytest.approx((80, 20, 150, 90), abs=1e-3)
+
+
 def test_polygons_bring_their_crs():
     square = shapely.box(500_100, 4_999_960, 500_200, 4_999_980)
     layer = gpd.GeoSeries([square], crs=UTM)

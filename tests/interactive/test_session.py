@@ -79,6 +79,27 @@ def test_an_object_over_four_tiles_clicked_once_equals_the_untiled_mask(session,
     assert (whole.area_ha, whole.perimeter_m) == (found.area_ha, found.perimeter_m)
 
 
+def test_clicks_and_undo_on_an_object_over_many_tiles_look_at_nothing_anew(tmp_path, monkeypatch):
+    ids = np.ones((60, 1200), int)
+    options = {"out": tmp_path / "a.gpkg", "tile": 128, "overlap": 40}
+    with Session(coloured(ids), Knowing(), **options) as session:
+        first = session.click(*lonlat(15, 15))
+        tiles = session.encoded
+        assert tiles == len(session._looks.grid) > 12
+        assert session.click(*lonlat(20, 15)).geometry.equals(first.geometry)
+        asked = len(model(session).asked)
+        assert session.undo() is first
+        assert len(model(session).asked) == asked
+        assert session.encoded == tiles
+    # Where there is little room, tiles are looked at again, and the answer is the same.
+    monkeypatch.setattr("geoseg.interactive.looks.ROOM_BYTES", 300_000)
+    with Session(coloured(ids), Knowing(), **{**options, "out": tmp_path / "b.gpkg"}) as session:
+        for col in (15, 20):
+            assert session.click(*lonlat(col, 15)).geometry.equals(first.geometry)
+            assert sum(k.nbytes for k in session._looks._kept.values()) <= 300_000
+        assert session.encoded > tiles
+
+
 def test_points_in_and_out_boxes_and_masks_are_combined(session):
     session.click(*lonlat(15, 15))
     both = session.click(*lonlat(55, 15))
@@ -190,6 +211,36 @@ def test_a_session_goes_on_where_an_earlier_one_ended(session):
     assert len(session.features()) == 2
 
 
+def test_two_sessions_may_begin_one_file(session):
+    with Session(coloured(IDS), Knowing(), out=session.path) as other:
+        for one in (session, other, session):
+            one.click(*lonlat(15, 15))
+            one.accept("hut")
+    assert list(session.features()["id"]) == [1, 2, 3]
+
+
+def test_who_has_no_name_has_a_number(session, monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    session.click(*lonlat(15, 15))
+    session.accept("hut")
+    assert session.features()["reviewed_by"][0].isdigit()
+
+
+def test_what_somebody_else_took_out_does_not_stop_taking_back(session):
+    for place in ((15, 15), (55, 15)):
+        session.click(*lonlat(*place))
+        session.accept("hut")
+    with Session(coloured(IDS), Knowing(), out=session.path) as other:
+        other._kept.remove(2)
+    with pytest.raises(MapError):
+        session.undo()
+    assert session.undo().geometry.equals(of(1))
+    assert session.features().empty
+
+
 def test_what_was_accepted_last_can_be_taken_back(session):
     first = session.click(*lonlat(15, 15))
     session.accept("hut")
@@ -287,6 +338,20 @@ def test_a_model_without_prompts_is_refused(tmp_path, name, said):
     with pytest.raises(BackendError, match=said):
         Session(coloured(IDS), name, out=tmp_path / "a.gpkg")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cache": "auto"}, "keeps no embeddings"),
+        ({"device": "cpu"}, "does not heed --device"),
+        ({"one_class_per_pass": True}, "does not heed --one-class-per-pass"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(tmp_path, options, said):
+    models = geoseg.ModelOptions(**options)
+    with pytest.raises(BackendError, match=said):
+        Session(coloured(IDS), "grow", models=models, out=tmp_path / "a.gpkg")
 
 
 def test_other_settings_that_cannot_be(tmp_path):
@@ -395,7 +460,7 @@ def test_a_file_is_named_after_the_raster(tmp_path, monkeypatch):
     with rasterio.open("scene.tif", "w", crs=UTM, transform=GEOREF, **profile) as target:
         target.write(coloured(IDS).data)
     with geoseg.Session("scene.tif", Knowing()) as session:
-        assert str(session.path) == "scene_annotations.gpkg"
+        assert session.path == tmp_path / "scene_annotations.gpkg"
         assert re.match(r"<Session with knowing: 0 prompts", repr(session))
         session.click(*lonlat(15, 15))
         session.accept("hut")

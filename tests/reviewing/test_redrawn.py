@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import geopandas as gpd
 import numpy as np
 import pyproj
 import pytest
@@ -43,6 +46,21 @@ def test_a_map_in_degrees_takes_it_once():
     assert redrawn(there, "EPSG:32633", DEGREES).symmetric_difference(shape).area < 1e-9 * 1e-6
 
 
+def test_layers_and_outlines_bring_their_crs():
+    whole = shapely.box(500_010, 4_999_900, 500_050, 4_999_950)
+    parts = [shapely.box(500_010, 4_999_900, 500_030, 4_999_950),
+             shapely.box(500_030, 4_999_900, 500_050, 4_999_950)]  # fmt: skip
+    series = gpd.GeoSeries([*parts, None], crs=UTM)
+    for layer in (series, series.to_frame("geometry")):
+        assert redrawn(layer, None, FRAME).equals(whole)
+        assert redrawn(layer, "EPSG:4326", FRAME).equals(whole), "what it brings counts"
+        elsewhere = redrawn(layer.to_crs(4326), None, FRAME)
+        assert elsewhere.symmetric_difference(whole).area < 1e-6 * whole.area
+        assert redrawn(layer.set_crs(None, allow_override=True), None, FRAME).equals(whole)
+    outline = SimpleNamespace(geometry=shapely.multipolygons([whole]), crs=UTM)
+    assert redrawn(outline, None, FRAME).equals_exact(outline.geometry, 0, normalize=True)
+
+
 def test_several_parts_and_holes_stay():
     parts = shapely.MultiPolygon([
         shapely.box(500_010, 4_999_900, 500_050, 4_999_950)
@@ -71,6 +89,10 @@ def test_a_line_that_crosses_itself_is_mended():
         (shapely.LineString([(500_010, 4_999_900), (500_050, 4_999_950)]), None, "no ground"),
         (shapely.Polygon(), None, "no ground"),
         (shapely.Polygon([(0, 0), (float("inf"), 1), (1, 1)]), None, "that are no numbers"),
+        (gpd.GeoSeries([], crs=UTM), None, "no ground"),
+        (gpd.GeoDataFrame({"a": [1]}), None, "GeoDataFrame is no polygon; give one of shapely"),
+        ("POINT (1 1)", None, "str is no polygon"),
+        (None, None, "NoneType is no polygon"),
         (shapely.box(15, 44, 16, 45), "EPSG:1", "Invalid projection: EPSG:1"),
     ],
 )  # fmt: skip

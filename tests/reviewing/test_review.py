@@ -27,7 +27,13 @@ from scenes import examples
 from scripts import benchmark
 
 import geoseg
-from geoseg.errors import ConfigError, MapError, MissingDependencyError, OutputError
+from geoseg.errors import (
+    BackendError,
+    ConfigError,
+    MapError,
+    MissingDependencyError,
+    OutputError,
+)
 from geoseg.export import edit, held, turns
 from geoseg.export.blank import create
 from geoseg.export.read import open_map
@@ -205,8 +211,9 @@ def test_undo_is_the_inverse_of_whatever_was_decided(drawn, words):
             same = [c for c in before.columns if c not in marks]
             assert read(path)[same].equals(before[same])
         assert review.undo().id == 3
-        # There is nothing left to take back.
-        assert review.undo().id == 3
+        with pytest.raises(ConfigError, match="nothing to undo"):
+            review.undo()
+        assert review.current.id == 3
         assert review.counts["open"] == COUNT
 
 
@@ -377,6 +384,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(path):
             review.redraw(shapely.box(0, 0, 1, 1))
     assert path.read_bytes() == before
     review.close()
+    assert "was closed" in repr(review)
     with pytest.raises(MapError, match="was closed"):
         review.accept()
 
@@ -412,6 +420,39 @@ def test_a_raster_of_another_place_is_refused(path, tmp_path):
             review.session  # noqa: B018
 
 
+def test_of_a_raster_of_another_place_the_bands_do_not_matter(tmp_path):
+    of_naip = tmp_path / "of_naip.gpkg"
+    facts = {"backend": "hand", "tile": 64, "overlap": 8}
+    for name, side in (("here", 20), ("there", 21)):
+        profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "crs": "EPSG:32633",
+                   "height": side, "width": side,
+                   "transform": BENCH.frame_of(1).transform}  # fmt: skip
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as out:
+            out.write(np.zeros((3, side, side), np.uint8))
+    frame = geoseg.open_raster(tmp_path / "here.tif").frame
+    create(of_naip, frame, BENCH.LEGEND, facts=facts, words={"sensor": "naip"})
+    with pytest.raises(MapError, match=r"there\.tif is not on the pixel grid of .*of_naip\.gpkg"):
+        geoseg.review(of_naip, tmp_path / "there.tif")
+    with pytest.raises(ConfigError, match="--sensor naip needs 4 bands"):
+        geoseg.review(of_naip, tmp_path / "here.tif")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"path": gpd.GeoDataFrame()}, ConfigError, "GeoDataFrame cannot .* the path of a .gpkg"),
+        ({"by": " "}, ConfigError, "by=' ' names nobody"),
+        ({"model": "zzz"}, BackendError, "unknown backend 'zzz'"),
+        ({"model": "spectral"}, BackendError, "'spectral' takes no prompts"),
+        ({"model": object()}, BackendError, "object takes no prompts: it lacks identity, ready"),
+    ],
+)
+def test_what_no_review_could_use_is_refused_when_it_is_opened(path, options, error, said):
+    with pytest.raises(error, match=said) as caught:
+        geoseg.review(**{"path": path, **options})
+    assert "\n" not in str(caught.value)
+
+
 def test_what_is_pointed_at_in_a_review_is_added_to_the_map(path):
     frame = BENCH.frame_of(COUNT)
     ids = np.zeros((frame.height, frame.width), int)
@@ -421,8 +462,8 @@ def test_what_is_pointed_at_in_a_review_is_added_to_the_map(path):
         ((x, y),) = frame.to_crs(np.array([[15.5, 45.5]]))
         outline = review.session.click(x, y, crs=frame.crs)
         first = review.current.id
-        review.redraw(outline.geometry)
-        assert review.go(first).geometry.equals(outline.geometry)
+        review.redraw(outline)
+        assert review.go(first).geometry.equals_exact(outline.geometry, 0)
         number = review.session.accept("boat")
         assert number == COUNT + 1
         session = review.session

@@ -87,6 +87,9 @@ def test_each_key_is_a_decision_and_goes_on(opened):
     assert review.current.id == 3
     pressed(shown, "ArrowRight", "ArrowRight")
     assert review.current.id == 5
+    pressed(shown, "u", "u", "u")
+    assert "nothing to undo" in shown.desk.line.value
+    assert (review.counts["open"], review.current.id) == (5, 1)
 
 
 def test_buttons_do_what_keys_do(opened):

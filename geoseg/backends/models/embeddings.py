@@ -10,6 +10,7 @@ recently goes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -29,13 +30,11 @@ import torch
 from safetensors.torch import load, save
 
 from geoseg.backends.detections import Picture
+from geoseg.backends.keeping import AUTO
 from geoseg.backends.models.asking import Code
 from geoseg.errors import BackendError
 
 log = logging.getLogger(__name__)
-
-AUTO = "auto"
-"""The user's own cache folder."""
 
 _FORMAT = "geoseg embedding 1"
 
@@ -44,6 +43,8 @@ _OURS = re.compile(r"[0-9a-f]{64}\.embedding(\.\w+\.part)?")
 
 _OLD_S = 3600.0
 """A part that nobody has written to for so long was left by a process that was killed."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -93,7 +94,8 @@ class Embeddings:
         except OSError as error:
             with suppress(OSError):
                 beside.unlink()
-            _tell(self.folder, f"{error.strerror}; make room there, or give another --cache")
+            room = "make room there, or " if error.errno in _FULL else ""
+            _tell(self.folder, f"{error.strerror}; {room}give another --cache")
 
     def _name(self, picture: Picture) -> str:
         total = hashlib.sha256(json.dumps((_FORMAT, self.network, picture.shape)).encode())

@@ -35,7 +35,7 @@ _OURS = re.compile(
 )
 
 
-def check_folder(path: Path, *, overwrite: bool) -> None:
+def check_dataset_folder(path: Path, *, overwrite: bool) -> None:
     """Refuse a place for a data set before any work.
 
     Args:
@@ -83,16 +83,16 @@ def put_folder(final: Path, place: RunFolder, overwrite: bool, make: Callable[[P
     Args:
         final: Where it goes.
         place: Where it grows.
-        overwrite: As `check_folder`.
+        overwrite: As `check_dataset_folder`.
         make: Fills an empty folder.
 
     Raises:
         WriteFailedError: It could not be written; what was at the final place is still there.
-        OutputError: As `check_folder`.
+        OutputError: As `check_dataset_folder`.
     """
     aside = place.path / _ASIDE
     _put_back(aside, final)
-    check_folder(final, overwrite=overwrite)
+    check_dataset_folder(final, overwrite=overwrite)
     with scratch(final, place.scratch) as folder:
         growing = folder / "made"
         try:

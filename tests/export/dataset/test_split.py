@@ -104,6 +104,24 @@ def test_seeds_move_validation_and_nothing_else_does():
     assert np.argwhere(found[0] == VAL).mean(0).round(1).tolist() == [3.5, 11.0]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_chip_that_would_take_more_than_eight_far_ones_with_it_is_passed_over(seed):
+    usable = np.ones((24, 24), bool)
+    alone = split(usable, NONE, 0.1, seed).ravel()
+    given, others = np.flatnonzero(alone == VAL)[0], np.flatnonzero(alone == TRAIN)
+    for far, is_given in ((8, True), (9, False)):
+        mine = np.append(others[:: len(others) // 10][:far], given)
+        assert len(mine) == far + 1
+        side = split(usable, Ties(np.zeros(len(mine), np.int64), mine), 0.1, seed).ravel()
+        assert (side[given] == VAL) == is_given
+        assert (side[mine[:-1]] == (NEITHER if is_given else TRAIN)).all()
+    # Those that touch it are lost anyway, and do not count.
+    around = given + np.array([0, 1, 24, 25])
+    mine = np.union1d(others[:: len(others) // 10][:8], around[around < usable.size])
+    side = split(usable, Ties(np.zeros(len(mine), np.int64), mine), 0.1, seed).ravel()
+    assert side[given] == VAL
+
+
 def test_without_validation_all_is_for_training():
     usable = np.random.default_rng(0).random((5, 6)) < 0.7
     assert np.array_equal(split(usable, NONE, 0.0), np.where(usable, TRAIN, NEITHER))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import threading
 
 import numpy as np
 from affine import Affine
@@ -18,6 +19,10 @@ HALF_M = math.pi * RADIUS_M
 """Half a side of the square that is all the web shows: up to 85 degrees of latitude."""
 HIGHEST_DEG = math.degrees(math.atan(math.sinh(math.pi))) + 1e-6
 """The last latitude that it shows, and a little for rounding."""
+
+_HUSHED = threading.Lock()
+"""Rasterio's warp and the PNG ignore a warning meanwhile, and Python does that for all threads: the
+end of one would end the other's, and the warning stand in a notebook's cell."""
 
 _WEB = "+proj=merc +a=6378137 +b=6378137 +lon_0={:.12f} +units=m +nadgrids=@null +no_defs"
 
@@ -67,18 +72,21 @@ def drawn(
     left, low, right, high = bounds
     height, width = shape
     image = np.zeros((4, height, width), np.uint8)
-    reproject(
-        np.ascontiguousarray(np.moveaxis(rgba, -1, 0)),
-        image,
-        src_transform=seen.transform,
-        src_crs=crs,
-        dst_transform=Affine((right - left) / width, 0, left, 0, (low - high) / height, high),
-        dst_crs=web,
-        resampling=Resampling.nearest,
-    )
+    with _HUSHED:
+        reproject(
+            np.ascontiguousarray(np.moveaxis(rgba, -1, 0)),
+            image,
+            src_transform=seen.transform,
+            src_crs=crs,
+            dst_transform=Affine((right - left) / width, 0, left, 0, (low - high) / height, high),
+            dst_crs=web,
+            resampling=Resampling.nearest,
+        )
     return image
 
 
 def data_url(image: NDArray[np.uint8]) -> str:
     """Return a (band, row, col) picture of three or four bands as a PNG inside a URL."""
-    return f"data:image/png;base64,{base64.b64encode(png(image)).decode('ascii')}"
+    with _HUSHED:
+        content = png(image)
+    return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,5 +1,7 @@
 """A raster lies on a map where its pixels are, whatever its CRS; the map's pictures prove it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from scenes import examples
 
 from geoseg import ArrayRaster
+from geoseg.mercator import data_url
 from geoseg.stretch import Stretch
 from geoseg.widgets.place import Place, Screen
 
@@ -72,6 +75,19 @@ def test_a_picture_shows_each_pixel_where_it_is(kind):
     seen = image[:2, rows, cols].T[:, ::-1]
     # GDAL warps with an eighth of a pixel to spare.
     assert (np.abs(seen + 0.5 - px) <= 0.5 + 0.15).all()
+
+
+def test_pictures_of_two_maps_at_once_warn_nobody():
+    raster = scene(*KINDS["utm"])
+    place = Place.of(raster.frame)
+    screen = Screen(place.whole().bounds, (24, 32))
+
+    def draw(_):
+        for _ in range(100):
+            data_url(place.picture(raster, PLAIN, screen))
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(draw, range(3)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -82,11 +82,11 @@ def load(
     return _prompted(spec, (first, second), options, boxes)
 
 
-def interactive(spec: str, options: ModelOptions | None = None) -> Interactive:
-    """Return the segmenter that a text names, to be asked by hand; not yet ready.
+def interactive(model: str | Interactive, options: ModelOptions | None = None) -> Interactive:
+    """Return a segmenter to be asked by hand, not yet ready.
 
     Args:
-        spec: `NAME` or `NAME:WEIGHTS`.
+        model: `NAME` or `NAME:WEIGHTS`, or an object that is one.
         options: How models are run; where None, what was seen is kept in the user's cache folder.
 
     Raises:
@@ -94,21 +94,19 @@ def interactive(spec: str, options: ModelOptions | None = None) -> Interactive:
         ConfigError: The folder that is to keep embeddings cannot be used.
         MissingDependencyError: It needs an extra that is not installed.
     """
-    check_promptable(spec)
-    name, argument = _named(spec)
+    check_promptable(model)
+    if not isinstance(model, str):
+        return model
+    name, argument = _named(model)
     info = find(name)
     if options is None:
         options = ModelOptions(cache="auto" if info.keeps else None)
-    _check_kept(spec, options)
+    _check_kept(model, options)
     _check_asked([info], options)
     if options.one_class_per_pass:
-        raise BackendError(f"'{spec}' asks for no words: leave one_class_per_pass out")
-    made = make(info, argument, options)
-    if not isinstance(made, Interactive):
-        raise BackendError(
-            f"'{name}' outlines boxes, but cannot be asked again and again about a picture (it "
-            "lacks look and ask, see geoseg.backends.outlining.Interactive)"
-        )
+        raise BackendError(f"'{model}' asks for no words: leave one_class_per_pass out")
+    made: Interactive = make(info, argument, options)
+    check_promptable(made)
     return made
 
 

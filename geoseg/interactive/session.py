@@ -15,7 +15,7 @@ from geoseg.backends.outlining import Interactive
 from geoseg.backends.pictures import View
 from geoseg.bands import shown_roles
 from geoseg.config import DEFAULT_OVERLAP_PX, ModelOptions, RunConfig
-from geoseg.errors import BackendError, ConfigError, MapError
+from geoseg.errors import ConfigError, MapError
 from geoseg.geotiff import warn_of_alpha
 from geoseg.grid import Grid
 from geoseg.interactive.follow import follow
@@ -98,7 +98,7 @@ class Session:
             warn_of_alpha(file)
         self._places = Places(self.raster.frame, crs)
         options = _of_kind("models", models, ModelOptions) or ModelOptions()
-        segmenter = _segmenter(model, models)
+        segmenter = interactive(model, models)
         words = Legend.parse(legend) if isinstance(legend, str) else legend
         self._legend = _of_kind("legend", words, Legend)
         check_names((c.name for c in self._asked), "the legend")
@@ -376,23 +376,6 @@ def _of_kind(name: str, given: T | None, kind: type[T]) -> T | None:
     if given is None or isinstance(given, kind):
         return given
     raise ConfigError(f"{name} takes a {kind.__name__}, got {type(given).__name__}")
-
-
-def _segmenter(model: str | Interactive, options: ModelOptions | None) -> Interactive:
-    """Return a segmenter, not yet ready.
-
-    Raises:
-        BackendError: There is no such segmenter, or the object is none.
-    """
-    if isinstance(model, str):
-        return interactive(model, options)
-    if isinstance(model, Interactive):
-        return model
-    lacking = [n for n in ("identity", "ready", "look", "ask") if not hasattr(model, n)]
-    raise BackendError(
-        f"{type(model).__name__} takes no prompts: it lacks {', '.join(lacking)} (see "
-        "geoseg.backends.outlining.Interactive)"
-    )
 
 
 def _grid(

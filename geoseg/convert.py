@@ -74,7 +74,7 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> Exported:
     found = opened.reviewed(wishes.only).edited()
     if kind in _HEED_REVIEWS:
         _tell_rejected(found)
-    sources = [str(source)]
+    sources = [str(source), *_pictures(opened, wishes.raster)]
     if kind in FORMATS.values():
         check_output(to, overwrite=wishes.overwrite, crs=found.crs, sources=sources, option="--to")
     else:
@@ -96,6 +96,16 @@ def export(source: Path, to: Path, wishes: Wishes | None = None) -> Exported:
             " (see failed_tiles)" if shown else ", which looks as if nothing were there",
         )
     return Exported(found.count, len(failed))
+
+
+def _pictures(found: Map, instead: str | None) -> list[str]:
+    """Return the rasters of a map that are at hand: no output may take their place."""
+    if found.recipe is None:
+        return []
+    try:
+        return rasters(found, instead)
+    except MapError:
+        return []
 
 
 def _cog(to: Path, found: Map, wishes: Wishes, place: RunFolder) -> None:

@@ -89,7 +89,12 @@ def _clean(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
-Word = Annotated[str, Field(min_length=1, max_length=200)]
+_LONGEST = 200
+
+_SHOWN = 40
+"""Characters of a name that messages show."""
+
+Word = Annotated[str, Field(min_length=1, max_length=_LONGEST)]
 
 
 class LandClass(BaseModel):
@@ -266,3 +271,24 @@ def _place(loc: list[str | int], data: dict[str, Any]) -> tuple[str, list[str | 
     entry = data["classes"][loc[1]]
     name = entry.get("name") if isinstance(entry, dict) else None
     return f"class {loc[1] + 1}" + (f" '{name}'" if name else "") + ": ", loc[2:]
+
+
+def one_class(name: object) -> LandClass:
+    """Return the class that somebody names.
+
+    Raises:
+        ConfigError: It is no name, or names several.
+    """
+    if not isinstance(name, str):
+        raise ConfigError(f"a class has a name, got {name!r}"[:_SHOWN])
+    shown = repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}\N{HORIZONTAL ELLIPSIS}")
+    if not name.strip(" .,;\n"):
+        raise ConfigError(f"{shown} is no name of a class")
+    if len(name) > _LONGEST:
+        raise ConfigError(f"{shown} has {len(name)} characters; a class has {_LONGEST} at most")
+    new, *others = Legend.parse(name).classes
+    if others:
+        raise ConfigError(
+            f"{shown} names {1 + len(others)} classes; give one, without , ; or lines"
+        )
+    return new

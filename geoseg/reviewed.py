@@ -32,7 +32,8 @@ def said(state: str, by: str) -> dict[str, str]:
 def me() -> str:
     """Return the name of who is logged in; in a container that knows none, the user's number."""
     try:
-        return getpass.getuser()
+        # A name from the environment may be no text.
+        return getpass.getuser().encode("utf-8", "replace").decode()
     except (KeyError, OSError):
         return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 

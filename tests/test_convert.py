@@ -531,3 +531,22 @@ def test_bands_that_do_not_say_what_they_are_do_not_matter(tmp_path, to, given, 
     export(made, tmp_path / to, Wishes(raster=str(scene) if given else None, datetime=when))
     assert (tmp_path / to).exists()
     assert not [r for r in caplog.records if "band" in r.getMessage()]
+
+
+@pytest.mark.parametrize("options", [(), ("--raster", "scene.tif")])
+def test_no_output_takes_the_place_of_the_raster(tmp_path, run, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    pixels = raster(IDS, crs=UTM)
+    profile = {"driver": "GTiff", "count": len(pixels.data), "dtype": pixels.data.dtype}
+    size = {"width": pixels.frame.width, "height": pixels.frame.height}
+    place = {"crs": pixels.frame.crs, "transform": pixels.frame.transform}
+    with rasterio.open("scene.tif", "w", **profile, **size, **place) as target:
+        target.write(pixels.data)
+    geoseg.segment(
+        "scene.tif", THINGS, backend=ByIdentity(CLASSES), out="map.gpkg", bands={"red": 1}
+    )
+    before = (tmp_path / "scene.tif").read_bytes()
+    code, _, err = run("export", "map.gpkg", "--to", "scene.tif", "--overwrite", *options)
+    assert code == 2
+    assert "scene.tif is the input; give another --to" in err
+    assert (tmp_path / "scene.tif").read_bytes() == before

@@ -207,7 +207,8 @@ def open_map(path: Path) -> Map:
     kind = FORMATS.get(path.suffix.lower())
     # Too long a name is no file, and no error.
     if not os.path.isfile(path):  # noqa: PTH113
-        raise MapError(f"no such file: {path}; give a map that geoseg wrote")
+        what = f"{path} is a folder" if os.path.isdir(path) else f"no such file: {path}"  # noqa: PTH112
+        raise MapError(f"{what}; give a map that geoseg wrote")
     if kind is None:
         raise MapError(f"{path} is no map of geoseg: those end in {', '.join(FORMATS)}")
     if kind == "GPKG":

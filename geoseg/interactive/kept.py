@@ -52,6 +52,7 @@ class Kept:
         """
         self.path, self._raster, self._made = path.absolute(), raster, made
         self._editor: Editor | None = None
+        self._left: dict[int, dict[str, Any]] = {}
         if path.suffix.lower() != ".gpkg":
             raise ConfigError(f"out={path}: objects are kept in a GeoPackage; give a .gpkg")
         if self.path.exists():
@@ -106,17 +107,20 @@ class Kept:
             outline.seam_iou,
         )
         columns = dict(zip(COLUMNS[1:], values, strict=True)) | said
-        return self._editor.add(columns, outline.geometry)
+        number = self._editor.add(columns, outline.geometry)
+        mine = ("class", *reviewed.COLUMNS)
+        self._left[number] = {GEOMETRY: outline.geometry} | {n: columns[n] for n in mine}
+        return number
 
-    def remove(self, number: int, outline: Outline) -> None:
-        """Take an object out again.
+    def remove(self, number: int) -> None:
+        """Take an object out again that was added here.
 
         Raises:
-            MapError: It is not there any more, or is another by now.
+            MapError: It is not there any more, or somebody has judged or changed it since.
             OutputError: The file cannot be written now.
         """
         if self._editor is not None:
-            self._editor.remove(number, {GEOMETRY: outline.geometry})
+            self._editor.remove(number, self._left.get(number))
 
     def features(self) -> gpd.GeoDataFrame:
         """Return the objects: the columns of a map, those of reviews, and geometry."""

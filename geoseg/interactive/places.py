@@ -106,6 +106,9 @@ class Places:
             ConfigError: There is no polygon, or none that meets the raster.
         """
         geometry, crs = self._geometry(polygon, crs)
+        if not np.isfinite(shapely.get_coordinates(geometry)).all():
+            raise ConfigError("the polygon has coordinates that are no numbers")
+        geometry = shapely.make_valid(geometry)
         if not geometry.area:
             what = geometry.geom_type.lower()
             raise ConfigError(f"the {what} encloses nothing; a mask is a polygon")
@@ -115,6 +118,8 @@ class Places:
     def _in_raster(self, shape: Any, crs: Any, what: str) -> shapely.Geometry:
         known = self._known(crs)
         parts = shapely.get_parts(np.array([shapely.make_valid(shape)]))
+        if not np.isfinite(shapely.area(parts)).all():
+            raise ConfigError(f"{what} is larger than any place")
         placed, _ = in_pixels(polygonal(parts), known, self._frame, what)
         size = self._frame.width, self._frame.height
         inside = shapely.union_all([shapely.clip_by_rect(p, 0, 0, *size) for p in placed])

@@ -24,7 +24,7 @@ from geoseg.interactive.looks import Looks
 from geoseg.interactive.outline import Outline, outline_of
 from geoseg.interactive.places import Places
 from geoseg.interactive.said import Said, together
-from geoseg.legend import LandClass, Legend
+from geoseg.legend import LandClass, Legend, one_class
 from geoseg.mosaic import files
 from geoseg.prepare import Source, open_source
 from geoseg.progress import Progress
@@ -102,8 +102,10 @@ class Session:
         words = Legend.parse(legend) if isinstance(legend, str) else legend
         self._legend = _of_kind("legend", words, Legend)
         check_names((c.name for c in self._asked), "the legend")
-        if reach < 1:
-            raise ConfigError(f"reach {reach}: an object is in one tile at least")
+        if not isinstance(reach, int) or reach < 1:
+            raise ConfigError(f"reach {reach!r}: a number of tiles is asked, 1 at least")
+        if out is not None and not isinstance(out, str | Path):
+            raise ConfigError(f"out takes the path of a .gpkg, got {type(out).__name__}")
         self._reach = reach
         view = View(options.gsd).fit(self.raster)
         grid, config = _grid(self.raster, view, tile, overlap, composite)
@@ -115,7 +117,7 @@ class Session:
         self._looks.progress = progress
         self._said: tuple[Said, ...] = ()
         self._outlines: tuple[Outline | None, ...] = ()
-        self._accepted: list[tuple[int, tuple[Said, ...], tuple[Outline | None, ...], Outline]] = []
+        self._accepted: list[tuple[int, tuple[Said, ...], tuple[Outline | None, ...]]] = []
         made = Made(
             config.fingerprint(self.raster.identity(), segmenter.identity),
             tuple(getattr(segmenter, "facts", tuple)()),
@@ -154,6 +156,8 @@ class Session:
                 lie in the object; nothing has changed.
         """
         with self._lock:
+            if positive not in (True, False):
+                raise ConfigError(f"positive is True or False, got {positive!r}")
             col, row = self._places.point(x, y, crs)
             if not self._looks.is_valid(col, row):
                 raise ConfigError(f"there is no data at ({x:g}, {y:g}): that pixel is nodata")
@@ -216,9 +220,9 @@ class Session:
             if self._said:
                 self._said, self._outlines = self._said[:-1], self._outlines[:-1]
             elif self._accepted:
-                number, said, outlines, outline = self._accepted[-1]
+                number, said, outlines = self._accepted[-1]
                 try:
-                    self._kept.remove(number, outline)
+                    self._kept.remove(number)
                 except MapError:
                     # Somebody else took it out: the one before is next.
                     self._accepted.pop()
@@ -252,7 +256,7 @@ class Session:
             if outline is None:
                 raise ConfigError("there is no object to accept; click on one first")
             number = self._kept.add(outline, self._class(name))
-            self._accepted.append((number, self._said, self._outlines, outline))
+            self._accepted.append((number, self._said, self._outlines))
             self._said, self._outlines = (), ()
             return number
 
@@ -355,14 +359,10 @@ class Session:
         Raises:
             ConfigError: It is no name of a class.
         """
-        if not isinstance(name, str):
-            raise ConfigError(f"accept takes the name of a class, got {name!r}")
         known = {c.name: c for c in self.classes}
         if name in known:
             return known[name]
-        (new, *others) = Legend.parse(name).classes
-        if others:
-            raise ConfigError(f"{name!r} names {1 + len(others)} classes; an object is of one")
+        new = one_class(name)
         check_names([new.name], "the session")
         return new
 

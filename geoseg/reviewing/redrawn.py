@@ -15,13 +15,15 @@ from geoseg.reproject import horizontal, in_pixels
 
 _NAME = "the outline"
 
+_HAIR_PX = 1e-3
+
 
 def redrawn(drawn: Any, crs: Any, frame: Frame) -> shapely.MultiPolygon:
     """Return a drawn polygon in the CRS of a raster.
 
     Args:
-        drawn: (Multi)polygon; where it crosses itself, it is mended. Or what has one and its CRS: a
-            GeoSeries, a GeoDataFrame, an `Outline` of a session.
+        drawn: (Multi)polygon; where it crosses itself, it is mended, and it is cut to the raster.
+            Or what has one and its CRS: a GeoSeries, a GeoDataFrame, an `Outline` of a session.
         crs: CRS of a bare polygon, in any form that pyproj reads; None: that of the raster.
         frame: The raster's.
 
@@ -56,7 +58,7 @@ def redrawn(drawn: Any, crs: Any, frame: Frame) -> shapely.MultiPolygon:
             f"{_NAME} encloses no ground of the map's raster: give a polygon on it, and its CRS, "
             "as crs='EPSG:4326'"
         )
-    return whole(shapely.union_all(placed))
+    return whole(_inside(shapely.union_all(placed), frame))
 
 
 def _taken(drawn: Any) -> tuple[shapely.Geometry, Any]:
@@ -76,6 +78,19 @@ def _taken(drawn: Any) -> tuple[shapely.Geometry, Any]:
 
 
 def _touches(placed: Any, frame: Frame) -> bool:
+    return bool(shapely.intersects(placed, _ground(frame)).any())
+
+
+def _inside(placed: shapely.Geometry, frame: Frame) -> shapely.Geometry:
+    """Return what lies on the raster; a hair beyond its edge stays, so that nothing moves."""
+    ground = _ground(frame)
+    pixel = (ground.area / (frame.width * frame.height)) ** 0.5
+    if shapely.covers(ground.buffer(_HAIR_PX * pixel), placed):
+        return placed
+    return shapely.intersection(placed, ground)
+
+
+def _ground(frame: Frame) -> shapely.Polygon:
+    """Return the raster's outline in its CRS."""
     grid = frame.window
-    pixels = shapely.transform(placed, frame.to_pixels)
-    return bool(shapely.intersects(pixels, shapely.box(grid.x0, grid.y0, grid.x1, grid.y1)).any())
+    return shapely.transform(shapely.box(grid.x0, grid.y0, grid.x1, grid.y1), frame.to_crs)

@@ -22,8 +22,9 @@ from geoseg.export.by_hand import measures
 from geoseg.export.edit import GEOMETRY, Editor, Row
 from geoseg.export.read import Map
 from geoseg.frame import Frame
-from geoseg.legend import LandClass, Legend
+from geoseg.legend import Legend, one_class
 from geoseg.origin import check_grid, open_origin
+from geoseg.prepare import open_source
 from geoseg.raster import RasterReader
 from geoseg.reviewed import check_only, keeps, me, said
 from geoseg.reviewing.queue import COLUMNS, Queue, check_order
@@ -282,11 +283,9 @@ class Review:
             ConfigError: No class can be called so.
             GeosegError: As `accept`.
         """
-        try:
-            wanted = LandClass(name=name)
-        except ValueError as error:
-            raise ConfigError(f"'{name}' is no name of a class") from error
-        check_names([wanted.name], "relabel")
+        known = {c.name: c for c in self.legend.classes}
+        wanted = known.get(name) or one_class(name)
+        check_names([wanted.name], "the review")
         self._here()
         self._editor.ensure_class(wanted)
         return self._decide("edited", {"class": wanted.name})
@@ -447,7 +446,7 @@ def review(
         )
     check_order(order)
     check_only(only)
-    if by is not None and not by.strip():
+    if by is not None and not (isinstance(by, str) and by.strip() and by.isprintable()):
         raise ConfigError(f"by={by!r} names nobody; leave it out for the name of the login")
     check_promptable(model)
     editor = Editor(Path(path))
@@ -474,5 +473,6 @@ def _raster(found: Map, raster: str | Path | RasterReader | None) -> RasterReade
             return None
     if isinstance(raster, str | Path):
         return open_origin(found, str(raster))
-    check_grid(found, raster, "the raster")
-    return raster
+    reader = open_source(raster, None, None)
+    check_grid(found, reader, "the raster")
+    return reader

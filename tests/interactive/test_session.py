@@ -229,6 +229,17 @@ def test_who_has_no_name_has_a_number(session, monkeypatch):
     assert session.features()["reviewed_by"][0].isdigit()
 
 
+def test_what_somebody_else_judged_is_not_taken_back(session):
+    session.click(*lonlat(15, 15))
+    number = session.accept("hut")
+    with geoseg.review(session.path, coloured(IDS), by="Anna") as review:
+        review.go(number)
+        review.reject()
+    with pytest.raises(MapError, match="another program"):
+        session.undo()
+    assert list(session.features()["review"]) == ["rejected"]
+
+
 def test_what_somebody_else_took_out_does_not_stop_taking_back(session):
     for place in ((15, 15), (55, 15)):
         session.click(*lonlat(*place))
@@ -273,10 +284,11 @@ def test_a_name_is_one_class(session):
     for name, said in (
         ("hut, barn", "names 2 classes"),
         ("hut\nbarn", r"'hut\\nbarn' names 2 classes"),
-        ("  ", "class"),
+        ("  ", "'  ' is no name of a class"),
+        ("x" * 300, "x…' has 300 characters; a class has 200 at most"),
         ("a\0b", r"U\+0000"),
         ("Unmapped", "the session has a class 'Unmapped'"),
-        (None, "accept takes the name of a class, got None"),
+        (None, "a class has a name, got None"),
     ):
         with pytest.raises(ConfigError, match=said) as error:
             session.accept(name)
@@ -296,6 +308,8 @@ def test_a_name_is_one_class(session):
         (lambda s: s.box((0, 0, 1, 1)), "the box does not meet the raster"),
         (lambda s: s.mask(shapely.box(0, 0, 1, 1)), "the polygon does not meet the raster"),
         (lambda s: s.mask("x"), "str is no polygon"),
+        (lambda s: s.mask(shapely.Polygon([(0, 0), (float("inf"), 1), (1, 2)])), "no numbers"),
+        (lambda s: s.click(*lonlat(15, 15), positive="no"), "positive is True or False, got 'no'"),
         (lambda s: s.accept("hut"), "there is no object to accept"),
     ],
 )
@@ -363,7 +377,9 @@ def test_other_settings_that_cannot_be(tmp_path):
     out = tmp_path / "a.gpkg"
     for options, said in (
         ({"tile": 64, "overlap": 8}, "overlap 8 px is too small .*at least 34"),
-        ({"reach": 0}, "reach 0"),
+        ({"reach": 0}, "reach 0: a number of tiles"),
+        ({"reach": "a"}, "reach 'a': a number of tiles"),
+        ({"out": 5}, "out takes the path of a .gpkg, got int"),
         ({"crs": "moon"}, "crs 'moon' is none"),
         ({"tile": "256"}, "--tile '256'"),
         ({"legend": 5}, "legend takes a Legend, got int"),

@@ -29,7 +29,7 @@ def move(shape: shapely.Geometry, one: str, other: str) -> shapely.Geometry:
 
 
 @examples(30)
-@given(x=st.floats(20, 700), y=st.floats(20, 500), side=st.floats(1, 80))
+@given(x=st.floats(90, 700), y=st.floats(90, 500), side=st.floats(1, 80))
 def test_a_shape_drawn_in_degrees_or_web_mercator_is_that_shape(x, y, side):
     shape = shapely.Point(500_000 + x, 5_000_000 - y).buffer(side)
     assert redrawn(shape, None, FRAME).equals(shapely.multipolygons([shape]))
@@ -108,3 +108,13 @@ def test_a_map_without_a_crs_takes_its_own_coordinates_only():
     assert redrawn(shape, None, plain).equals(shape)
     with pytest.raises(ConfigError, match="the map has none; leave crs out"):
         redrawn(shape, "EPSG:4326", plain)
+
+
+def test_what_reaches_beyond_the_raster_is_cut():
+    ground = shapely.box(500_000, 4_999_400, 500_800, 5_000_000)
+    shape = shapely.Point(500_780, 4_999_990).buffer(60)
+    found = redrawn(shape, None, FRAME)
+    assert found.symmetric_difference(shape & ground).area < 1e-6
+    # A hair beyond the edge is none: what was outlined on the raster is not moved.
+    whole = shapely.box(500_000, 4_999_400, 500_800.0005, 5_000_000)
+    assert redrawn(whole, None, FRAME).equals_exact(shapely.multipolygons([whole]), 0)

@@ -69,6 +69,8 @@ def open_origin(
         check_grid(found, open_source(paths, ANY_BAND, None), paths[0])
         raise
     check_grid(found, raster, paths[0])
+    if instead is not None and found.made_by().rasters:
+        tell_other(found, raster)
     return raster
 
 

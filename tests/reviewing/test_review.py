@@ -509,3 +509,18 @@ def test_a_kill_in_the_middle_loses_nothing_that_was_said(tmp_path):
     left = [number for number, state in BENCH.states(path).items() if state is None]
     assert sorted(number for number, _ in BENCH.decide(path)) == left
     assert BENCH.is_sound(path, count)
+
+
+def test_another_picture_of_the_place_is_told(tmp_path, caplog):
+    place = {"crs": "EPSG:32633", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+    profile = {"driver": "GTiff", "width": 40, "height": 30, "count": 3, "dtype": "uint8", **place}
+    for name, value in (("one.tif", 9), ("other.tif", 200)):
+        with rasterio.open(tmp_path / name, "w", **profile) as target:
+            target.write(np.full((3, 30, 40), value, np.uint8))
+    geoseg.segment(tmp_path / "one.tif", "water", out=tmp_path / "map.gpkg")
+    caplog.clear()
+    with geoseg.review(tmp_path / "map.gpkg", tmp_path / "one.tif"):
+        assert not caplog.records
+    with geoseg.review(tmp_path / "map.gpkg", tmp_path / "other.tif"):
+        (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("the raster is not the one that")

@@ -109,12 +109,6 @@ class Session:
         self._reach = reach
         view = View(options.gsd).fit(self.raster)
         grid, config = _grid(self.raster, view, tile, overlap, composite)
-        self._segmenter = segmenter.ready()
-        self._encoded: int | None = getattr(segmenter, "encoded", None)
-        self.stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
-        """How the raster is shown."""
-        self._looks = Looks(self.raster, self._segmenter, view, grid, self.stretch)
-        self._looks.progress = progress
         self._said: tuple[Said, ...] = ()
         self._outlines: tuple[Outline | None, ...] = ()
         self._accepted: list[tuple[int, tuple[Said, ...], tuple[Outline | None, ...]]] = []
@@ -132,8 +126,18 @@ class Session:
                 "overlap": overlap,
             },
         )
-        # Last: what fails before leaves no file open.
+        # Before weights are loaded: what cannot be kept is found at once.
         self._kept = Kept(_beside(self.raster) if out is None else Path(out), self.raster, made)
+        try:
+            self._segmenter = segmenter.ready()
+            self.stretch = fit_stretch(self.raster, shown_roles(self.raster.roles, composite))
+            """How the raster is shown."""
+        except BaseException:
+            self._kept.close()
+            raise
+        self._encoded: int | None = getattr(self._segmenter, "encoded", None)
+        self._looks = Looks(self.raster, self._segmenter, view, grid, self.stretch)
+        self._looks.progress = progress
 
     # ------------------------------------------------------------------------------ pointing
 

@@ -17,6 +17,7 @@ from scenes import GEOREF, UTM
 
 import geoseg
 from geoseg.errors import BackendError, ConfigError, GeosegError, MapError, OutputError, RasterError
+from geoseg.interactive.kept import Kept
 from geoseg.interactive.session import Session
 
 IDS = np.zeros((190, 190), int)
@@ -357,6 +358,23 @@ def test_a_model_without_prompts_is_refused(tmp_path, name, said):
     with pytest.raises(BackendError, match=said):
         Session(coloured(IDS), name, out=tmp_path / "a.gpkg")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segmenter_that_cannot_be_loaded_leaves_nothing_open(session, monkeypatch):
+    class Broken(Knowing):
+        def ready(self):
+            raise BackendError("damaged weights")
+
+    session.click(*lonlat(15, 15))
+    session.accept("hut")
+    closed = []
+    monkeypatch.setattr(Kept, "close", lambda self: closed.append(self.path))
+    with pytest.raises(BackendError, match="damaged weights"):
+        Session(coloured(IDS), Broken(), out=session.path)
+    assert closed == [session.path]
+    # What cannot be kept is told before weights are loaded.
+    with pytest.raises(ConfigError, match="give a .gpkg"):
+        Session(coloured(IDS), Broken(), out="a.parquet")
 
 
 @pytest.mark.parametrize(

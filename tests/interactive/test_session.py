@@ -373,7 +373,7 @@ def test_a_segmenter_that_cannot_be_loaded_leaves_nothing_open(session, monkeypa
         Session(coloured(IDS), Broken(), out=session.path)
     assert closed == [session.path]
     # What cannot be kept is told before weights are loaded.
-    with pytest.raises(ConfigError, match="give a .gpkg"):
+    with pytest.raises(ConfigError, match="a GeoPackage; give a"):
         Session(coloured(IDS), Broken(), out="a.parquet")
 
 

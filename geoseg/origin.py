@@ -94,8 +94,10 @@ def check_grid(found: Map, raster: RasterReader, name: str) -> None:
 def tell_other(found: Map, raster: RasterReader) -> None:
     """Warn if a raster on the pixel grid of a map has other pixels than that of the map."""
     chosen = OF_THE_PLACE | {"bands", "roles"}
-    known = json.loads(json.dumps(raster.identity()))
-    changes = difference(without(found.made_by().raster, chosen), without(known, chosen))
+    known = without(json.loads(json.dumps(raster.identity())), chosen)
+    made = without(found.made_by().raster, chosen)
+    # What a map of changes was made of is no picture.
+    changes = difference(made, known) if made.keys() == known.keys() else []
     if changes:
         log.warning(
             "the raster is not the one that %s was made of, or has changed since (%s)",

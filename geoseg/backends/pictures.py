@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 
 from geoseg.backends.detections import Picture
-from geoseg.errors import BackendError
+from geoseg.errors import BackendError, MissingDependencyError
 from geoseg.pixels import Pixels
 from geoseg.raster import RasterReader
 from geoseg.window import Window
@@ -54,9 +55,15 @@ class View:
 
         Raises:
             BackendError: A ground size is asked of a raster without one, or one that cannot be.
+            MissingDependencyError: Pictures are to be resized, and Pillow is not installed.
         """
         if self.gsd_m is None:
             return self
+        if find_spec("PIL") is None:
+            raise MissingDependencyError(
+                "--gsd shows resized pictures, with the package 'pillow', which is not installed; "
+                "pip install pillow"
+            )
         own = raster.frame.gsd_m
         if own is None:
             raise BackendError(

@@ -16,7 +16,15 @@ from prompts import Knowing, coloured
 from scenes import GEOREF, UTM
 
 import geoseg
-from geoseg.errors import BackendError, ConfigError, GeosegError, MapError, OutputError, RasterError
+from geoseg.errors import (
+    BackendError,
+    ConfigError,
+    GeosegError,
+    MapError,
+    MissingDependencyError,
+    OutputError,
+    RasterError,
+)
 from geoseg.interactive.kept import Kept
 from geoseg.interactive.session import Session
 
@@ -176,6 +184,13 @@ def test_the_picture_may_have_another_ground_size(tmp_path):
         session.click(*lonlat(15, 15))
     assert coarse.shape == ((95, 95), (190, 190))
     assert coarse.asked[0].points.tolist() == [[pytest.approx(7.5), pytest.approx(7.5)]]
+
+
+def test_another_ground_size_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr("geoseg.backends.pictures.find_spec", lambda _: None)
+    options = geoseg.ModelOptions(gsd=20.0)
+    with pytest.raises(MissingDependencyError, match="pip install pillow"):
+        Session(coloured(IDS), "grow", models=options, out=tmp_path / "a.gpkg")
 
 
 # -------------------------------------------------------------------------------- accepting
